@@ -1,0 +1,1 @@
+"""mkpy: the command line."""

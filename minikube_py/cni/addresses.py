@@ -1,0 +1,113 @@
+"""Which address stands for what, and the lock by which two clusters on one machine keep apart.
+
+    node i        127.18.0.(2+i)     stands for 172.18.0.x (kind's network)
+    pods of it    127.244.i.0/24                10.244.i.0/24
+    Services      127.96.0.0/16                 10.96.0.0/16; kubernetes .0.1, kube-dns .0.10
+    balancers     127.200.0.1 …                 a cloud's or MetalLB's pool
+
+That is slice 0, for the first cluster of a machine. Slice k ≥ 1 packs all four into one /16 (`Addresses.slice`).
+"""
+
+import errno
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
+from typing import Self
+
+__all__ = ["AddressRangeTaken", "Addresses", "RangeLock", "lease_slice"]
+
+_SLICES = tuple(chain(range(128, 200), range(20, 90)))
+"""Second octets of slices 1, 2, …: clear of slice 0 and of 127.0.0.0/16, where other programs live."""
+
+_LOCK_PORT = 20047
+"""Any port that no pod uses on a node network's .1: who has it bound owns the slice; a dead owner's lock is gone."""
+
+
+class AddressRangeTaken(Exception):
+    """Another cluster holds the range; the message says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """The ranges of one cluster."""
+
+    nodes: IPv4Network = IPv4Network("127.18.0.0/24")
+    pods: IPv4Network = IPv4Network("127.244.0.0/16")
+    services: IPv4Network = IPv4Network("127.96.0.0/16")
+    load_balancers: IPv4Network = IPv4Network("127.200.0.0/24")
+
+    @classmethod
+    def slice(cls, number: int) -> Self:
+        """Return the ranges of the `number`th cluster of a machine."""
+        if number == 0:
+            return cls()
+        octet = _SLICES[number - 1]
+        return cls(
+            nodes=IPv4Network(f"127.{octet}.192.0/24"),
+            pods=IPv4Network(f"127.{octet}.0.0/17"),
+            services=IPv4Network(f"127.{octet}.128.0/18"),
+            load_balancers=IPv4Network(f"127.{octet}.193.0/24"),
+        )
+
+    def node_ip(self, index: int) -> str:
+        return str(self.nodes[2 + index])
+
+    def pod_cidr(self, index: int) -> IPv4Network:
+        """Return node `index`'s pod range, a /24."""
+        return IPv4Network((int(self.pods.network_address) + (index << 8), 24))
+
+    @property
+    def kubernetes_ip(self) -> str:
+        return str(self.services[1])
+
+    @property
+    def dns_ip(self) -> str:
+        return str(self.services[10])
+
+    def contains(self, address: str) -> bool:
+        """Tell whether an address is one of this cluster's own."""
+        try:
+            ip = IPv4Address(address)
+        except ValueError:
+            return False
+        return ip in self.pods or ip in self.services or ip in self.nodes or ip in self.load_balancers
+
+
+class RangeLock:
+    """Holds a cluster's node range for as long as it is open.
+
+    Resource handling: one bound datagram socket; the kernel frees it when the process ends, however it ends.
+    """
+
+    def __init__(self, addresses: Addresses) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.bind((str(addresses.nodes[1]), _LOCK_PORT))
+        except OSError as error:
+            self._socket.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise AddressRangeTaken(
+                f"the address range {addresses.nodes} belongs to another running cluster (see: mkpy ls); "
+                "stop it, or leave networking.nodeSubnet out so that a free range is taken"
+            ) from None
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def lease_slice() -> tuple[Addresses, RangeLock]:
+    """Take the first free slice of this machine.
+
+    Error handling: AddressRangeTaken when all are in use.
+    """
+    for number in range(len(_SLICES) + 1):
+        addresses = Addresses.slice(number)
+        try:
+            return addresses, RangeLock(addresses)
+        except AddressRangeTaken:
+            continue
+    raise AddressRangeTaken(
+        f"all {len(_SLICES) + 1} address ranges are in use by running clusters; stop some (mkpy down)"
+    )

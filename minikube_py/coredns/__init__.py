@@ -1,0 +1,1 @@
+"""CoreDNS with its kubernetes plugin: the zone cluster.local."""

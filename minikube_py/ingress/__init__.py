@@ -1,0 +1,1 @@
+"""The ingress controller: hosts and paths become backends."""

@@ -1,0 +1,1 @@
+"""The kubelets: pods become running programs with an address."""

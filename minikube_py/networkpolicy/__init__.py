@@ -1,0 +1,1 @@
+"""NetworkPolicy: compile, decide, explain; the Gate of the network."""

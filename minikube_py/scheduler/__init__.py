@@ -1,0 +1,1 @@
+"""kube-scheduler: which node a pod goes to, and why not another."""

@@ -1,0 +1,1 @@
+"""Handles on a cluster, for tests and scripts."""
