@@ -1,0 +1,200 @@
+"""What is wrong in a cluster, in words that name the object, the evidence and the fix.
+
+Pure: a view in, findings out. Codes and wording follow the symptom table that `mkpy status` prints.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from minikube_py.apimachinery import meta, names
+from minikube_py.apimachinery.labels import Selector
+from minikube_py.apimachinery.meta import Object
+from minikube_py.client.api import View
+
+__all__ = ["Problem", "problems"]
+
+_WAITING_IS_FINE = {"ContainerCreating", "PodInitializing"}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding."""
+
+    code: str
+    about: str
+    """`namespace/kind/name`."""
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.about}: {self.text}"
+
+
+def problems(view: View) -> list[Problem]:
+    """Return what keeps pods from running, Services from answering and Ingresses from routing."""
+    found = [*_pods(view), *_services(view), *_ingresses(view)]
+    return sorted(found, key=lambda problem: (problem.code, problem.about))
+
+
+def _about(obj: Object) -> str:
+    return f"{meta.namespace(obj)}/{str(obj['kind']).lower()}/{meta.name(obj)}"
+
+
+def _pods(view: View) -> Iterator[Problem]:
+    for pod in view.list("pods"):
+        status = meta.status(pod)
+        for condition in status.get("conditions") or ():
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                yield Problem(
+                    "MK111", _about(pod), f"is not scheduled: {condition.get('message', condition.get('reason'))}"
+                )
+        for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+            waiting = (container.get("state") or {}).get("waiting")
+            if waiting and waiting.get("reason") not in _WAITING_IS_FINE:
+                last = ((container.get("lastState") or {}).get("terminated") or {}).get("exitCode")
+                ended = (
+                    f"; the last run ended with exit code {last} (mkpy logs {meta.name(pod)} --previous)"
+                    if last
+                    else ""
+                )
+                message = waiting.get("message") or ""
+                yield Problem(
+                    "MK112",
+                    _about(pod),
+                    f"container {container['name']}: {waiting.get('reason')}"
+                    + (f": {message}" if message else "")
+                    + ended,
+                )
+        if status.get("phase") == "Running" and not meta.terminating(pod):
+            for event in view.list("events", meta.namespace(pod)):
+                if (
+                    event.get("reason") == "Unhealthy"
+                    and event["involvedObject"].get("uid") == meta.uid(pod)
+                    and not _ready(pod)
+                ):
+                    yield Problem(
+                        "MK105",
+                        _about(pod),
+                        f"runs, but gets no traffic: {event['message']} ({event.get('count', 1)} in a row)",
+                    )
+                    break
+
+
+def _ready(pod: Object) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in meta.status(pod).get("conditions") or ())
+
+
+def _services(view: View) -> Iterator[Problem]:
+    for service in view.list("services"):
+        selector = meta.spec(service).get("selector")
+        if not selector or meta.spec(service).get("type") == "ExternalName":
+            continue
+        pods = view.list("pods", meta.namespace(service), Selector.from_map(selector))
+        if not pods:
+            yield Problem("MK101", _about(service), _selects_nothing(view, service, selector))
+            continue
+        yield from _target_ports(service, pods)
+        if not any(_ready(pod) for pod in pods):
+            yield Problem("MK105", _about(service), f"has 0 of {len(pods)} endpoints ready: callers are refused")
+
+
+def _selects_nothing(view: View, service: Object, selector: Mapping[str, str]) -> str:
+    wanted = ",".join(f"{k}={v}" for k, v in selector.items())
+    matching = Selector.from_map(selector)
+    if elsewhere := sorted({meta.namespace(pod) for pod in view.list("pods", None, matching)}):
+        return (
+            f"selects {wanted}; such pods exist, but in namespace {elsewhere[0]}. A selector never crosses namespaces"
+        )
+    pods = view.list("pods", meta.namespace(service))
+    for key, value in selector.items():
+        values = sorted({meta.labels(pod)[key] for pod in pods if key in meta.labels(pod)})
+        if values and value not in values:
+            nearest = names.nearest(value, values) or values[0]
+            return (
+                f"selects {wanted}; no pod in namespace {meta.namespace(service)} has that. "
+                f"Closest: {key}={nearest}. Fix: spec.selector.{key}: {nearest}"
+            )
+    return f"selects {wanted}; no pod in namespace {meta.namespace(service)} has that"
+
+
+def _target_ports(service: Object, pods: Any) -> Iterator[Problem]:
+    """A targetPort that no container of any selected pod declares is refused by every pod."""
+    for port in meta.spec(service).get("ports") or ():
+        target = port.get("targetPort", port["port"])
+        declared = [
+            p for pod in pods for container in meta.spec(pod)["containers"] for p in container.get("ports") or ()
+        ]
+        if isinstance(target, str):
+            known = {p["name"] for p in declared if p.get("name")}
+            if target not in known:
+                nearest = names.nearest(target, known)
+                yield Problem(
+                    "MK104",
+                    _about(service),
+                    f'targetPort "{target}" is no port name of its pods (they have: '
+                    f"{', '.join(sorted(known)) or 'none'})" + (f"; did you mean {nearest}?" if nearest else ""),
+                )
+        elif declared and target not in {p["containerPort"] for p in declared}:
+            have = ", ".join(str(n) for n in sorted({p["containerPort"] for p in declared}))
+            yield Problem(
+                "MK103",
+                _about(service),
+                f"{port['port']} -> targetPort {target}, but its pods declare {have}. "
+                f'Callers get "connection refused" unless something listens there. Fix: targetPort: {have}',
+            )
+
+
+def _ingresses(view: View) -> Iterator[Problem]:
+    classes = {meta.name(c): c for c in view.list("ingressclasses.networking.k8s.io")}
+    has_default = any(
+        meta.annotations(c).get("ingressclass.kubernetes.io/is-default-class") == "true" for c in classes.values()
+    )
+    for ingress in view.list("ingresses.networking.k8s.io"):
+        spec = meta.spec(ingress)
+        wanted = spec.get("ingressClassName") or meta.annotations(ingress).get("kubernetes.io/ingress.class")
+        if wanted and wanted not in classes:
+            nearest = names.nearest(wanted, classes)
+            yield Problem(
+                "MK401",
+                _about(ingress),
+                f'ingressClassName "{wanted}" does not exist, so no controller serves it'
+                + (f"; did you mean {nearest}?" if nearest else f"; known: {', '.join(sorted(classes)) or 'none'}"),
+            )
+        elif not wanted and not has_default:
+            yield Problem(
+                "MK401", _about(ingress), "has no ingressClassName and no class is default, so no controller serves it"
+            )
+        for backend in _backends(spec):
+            yield from _backend(view, ingress, backend)
+
+
+def _backends(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    if service := (spec.get("defaultBackend") or {}).get("service"):
+        yield service
+    for rule in spec.get("rules") or ():
+        for path in (rule.get("http") or {}).get("paths") or ():
+            if service := (path.get("backend") or {}).get("service"):
+                yield service
+
+
+def _backend(view: View, ingress: Object, backend: Mapping[str, Any]) -> Iterator[Problem]:
+    namespace = meta.namespace(ingress)
+    service = view.get("services", backend["name"], namespace)
+    if service is None:
+        nearest = names.nearest(backend["name"], [meta.name(s) for s in view.list("services", namespace)])
+        yield Problem(
+            "MK402",
+            _about(ingress),
+            f"its backend service {backend['name']} does not exist in namespace {namespace}"
+            + (f"; did you mean {nearest}?" if nearest else ""),
+        )
+        return
+    port = backend.get("port") or {}
+    ports = meta.spec(service).get("ports") or ()
+    if not any(p["port"] == port.get("number") or (port.get("name") and p.get("name") == port["name"]) for p in ports):
+        have = ", ".join(f"{p['port']}" + (f' (name "{p["name"]}")' if p.get("name") else "") for p in ports)
+        yield Problem(
+            "MK402",
+            _about(ingress),
+            f"-> {backend['name']}:{port.get('number') or port.get('name')}, but the Service exposes {have}",
+        )

@@ -1,0 +1,115 @@
+"""Waiting for objects, by events rather than by polling, and saying what is wrong when the time is up."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Object
+from minikube_py.client.api import API, Event, View
+from minikube_py.cluster.problems import problems
+from minikube_py.cluster.targets import Target, is_ready, pods_of
+
+__all__ = ["WaitTimeout", "not_ready", "unready_workloads", "until"]
+
+WORKLOADS = ("deployments.apps", "statefulsets.apps", "daemonsets.apps", "replicasets.apps", "replicationcontrollers")
+
+
+class WaitTimeout(TimeoutError):
+    """The wished-for state didn't come; the message says what stands in its way."""
+
+
+async def until(api: API, resources: Sequence[str], unmet: Callable[[View], str | None], wait_seconds: float) -> None:
+    """Return once `unmet(api)` is None; it is asked again after each change of one of `resources`.
+
+    Error handling: WaitTimeout with the last answer of `unmet` and the cluster's problems.
+    """
+    changed = asyncio.Event()
+
+    def wake(_: Event) -> None:
+        changed.set()
+
+    subscription = api.subscribe(resources, wake, replay=False)
+    try:
+        async with asyncio.timeout(wait_seconds):
+            while unmet(api) is not None:
+                changed.clear()
+                await changed.wait()
+    except TimeoutError:
+        found = [str(problem) for problem in problems(api)]
+        detail = "".join(f"\n  - {line}" for line in found) or "\n  (no other problem is known)"
+        raise WaitTimeout(f"after {wait_seconds:g} s: {unmet(api)}{detail}") from None
+    finally:
+        subscription.cancel()
+
+
+def not_ready(view: View, target: Target, ready: int | None, condition: str | None) -> str | None:
+    """Return what is missing for `target` to be ready (or to have `ready` ready pods, or a condition), or None."""
+    obj = view.get(target.resource, target.name, target.namespace)
+    if obj is None:
+        return (
+            f"{target} does not exist in namespace {target.namespace}"
+            if target.namespace
+            else f"{target} does not exist"
+        )
+    if condition is not None:
+        return _condition(target, obj, condition)
+    if target.resource == "pods":
+        return _pod(obj)
+    if target.resource in WORKLOADS or target.resource == "jobs.batch":
+        return _workload(view, target, obj, ready)
+    if target.resource == "services":
+        pods = [pod for pod in pods_of(view, target) if is_ready(pod)]
+        wanted = 1 if ready is None else ready
+        if meta.spec(obj).get("selector") and len(pods) < wanted:
+            return f"{target} has {len(pods)} of {wanted} ready endpoints"
+    return None
+
+
+def _condition(target: Target, obj: Object, wanted: str) -> str | None:
+    """`Ready`, `Available=True`, `jsonpath`-less: what kubectl wait --for=condition= takes."""
+    name, _, value = wanted.partition("=")
+    value = value or "True"
+    have = {c["type"].lower(): str(c["status"]) for c in meta.status(obj).get("conditions") or ()}
+    got = have.get(name.lower())
+    if got is not None and got.lower() == value.lower():
+        return None
+    return f"{target} has condition {name}={got or 'unset'}, not {value}"
+
+
+def _pod(pod: Object) -> str | None:
+    if is_ready(pod) or meta.status(pod).get("phase") == "Succeeded":
+        return None
+    return f"pod/{meta.name(pod)} is {meta.status(pod).get('phase', 'Pending')} and not Ready"
+
+
+def _workload(view: View, target: Target, obj: Object, ready: int | None) -> str | None:
+    spec, status = meta.spec(obj), meta.status(obj)
+    if target.resource == "jobs.batch":
+        return _condition(target, obj, "Complete")
+    if target.resource == "daemonsets.apps":
+        wanted, have = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
+    else:
+        wanted, have = spec.get("replicas", 1), status.get("readyReplicas", 0)
+    wanted = wanted if ready is None else ready
+    seen = status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
+    updated = status.get("updatedReplicas", 0) if target.resource == "deployments.apps" else wanted
+    total = status.get("replicas", have) if target.resource == "deployments.apps" else have
+    if seen and have == wanted and updated >= wanted and total == wanted:
+        return None
+    return f"{target} has {have} of {wanted} pods ready"
+
+
+def unready_workloads(view: View, resources: Sequence[str] = WORKLOADS) -> str | None:
+    """Return what is not ready yet in the whole cluster, or None: what `up --wait` waits for."""
+    missing = []
+    for resource in resources:
+        for obj in view.list(resource):
+            if meta.controller_of(obj) or meta.spec(obj).get("paused"):
+                continue
+            target = Target(resource, meta.name(obj), meta.namespace(obj))
+            if unmet := not_ready(view, target, None, None):
+                missing.append(f"{meta.namespace(obj)}: {unmet}")
+    for pod in view.list("pods"):
+        if not meta.controller_of(pod) and not meta.terminating(pod) and (unmet := _pod(pod)):
+            missing.append(f"{meta.namespace(pod)}: {unmet}")
+    return "; ".join(missing) or None
