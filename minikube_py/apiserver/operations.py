@@ -1,4 +1,7 @@
-"""What the API server does for every write: default, validate, allocate, store, in kube-apiserver's order.
+"""What the API server does for every write: default, admit, validate, allocate, store, in kube-apiserver's order.
+
+    clean → name → namespace → default → admit → prepare → validate → allocate → store
+             (a write that changes nothing stops here: same resourceVersion, no event)
 
 Implements `client.API` for components in the process; `server.py` puts HTTP in front of the same operations.
 """
@@ -6,31 +9,97 @@ Implements `client.API` for components in the process; `server.py` puts HTTP in 
 import random
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from minikube_py.aiokit.clock import Clock, rfc3339
 from minikube_py.apimachinery import errors, meta, names
 from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Key, Object
+from minikube_py.apiserver import admission
+from minikube_py.apiserver.allocators import ServiceAllocator
 from minikube_py.apiserver.store import Store
 from minikube_py.client.api import Event, Subscription
+from minikube_py.cni.addresses import Addresses
 from minikube_py.kinds.kind import Kind
 from minikube_py.kinds.registry import Registry
 
-__all__ = ["Operations"]
+__all__ = ["Operations", "clean"]
+
+_NO_GENERATION = frozenset(
+    (
+        "horizontalpodautoscalers.autoscaling",
+        "namespaces",
+        "nodes",
+        "persistentvolumeclaims",
+        "persistentvolumes",
+        "pods",
+        "resourcequotas",
+        "limitranges",
+        "services",
+    )
+)
+"""Kinds with a spec whose generation the real server (1.32) doesn't count."""
+
+_PRESERVED = (
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
+
+Write = Callable[[Object], object]
+
+
+def clean(value: Any) -> Any:
+    """Return a deep copy without nulls in maps: to the API a null field and a missing one are the same."""
+    if type(value) is dict:
+        return {k: clean(v) if type(v) is dict or type(v) is list else v for k, v in value.items() if v is not None}
+    if type(value) is list:
+        return [clean(v) if type(v) is dict or type(v) is list else v for v in value]
+    return value
 
 
 class Operations:
-    """The operations of one cluster's API server."""
+    """The operations of one cluster's API server.
 
-    def __init__(self, clock: Clock, *, registry: Registry | None = None, seed: int | None = None) -> None:
+    A new one holds the system namespaces already, as a real API server does soon after its start.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        registry: Registry | None = None,
+        seed: int | None = None,
+        addresses: Addresses | None = None,
+        history: int = 4096,
+        namespaces: Iterable[str] = admission.SYSTEM_NAMESPACES,
+    ) -> None:
         self.registry = registry or Registry()
-        self.store = Store()
+        self.store = Store(history)
+        self.addresses = addresses or Addresses()
         self._clock = clock
         self._chance = random.Random(seed)
+        self._stamp = (0, "")
+        self.services = ServiceAllocator(
+            self.addresses.services,
+            random.Random(self._chance.getrandbits(64)),
+            {
+                self.addresses.kubernetes_ip: ("default", "kubernetes"),
+                self.addresses.dns_ip: ("kube-system", "kube-dns"),
+            },
+        )
+        for name in namespaces:
+            self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
     @property
     def revision(self) -> int:
         return self.store.revision
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
 
     def kind_of(self, resource: str) -> Kind:
         return self.registry.by_resource(resource)
@@ -53,66 +122,148 @@ class Operations:
 
     # Writes
 
-    def create(self, obj: Object, *, dry_run: bool = False) -> Object:
+    def create(self, obj: Object, *, dry_run: bool = False, finish: Write | None = None) -> Object:
+        """See `client.API`; `finish` may add bookkeeping (managedFields) to the object just before it is stored."""
         kind = self.registry.by_gvk(obj["apiVersion"], obj["kind"])
-        obj = meta.copy(obj)
+        obj = clean(obj)
         metadata = obj.setdefault("metadata", {})
         if kind.namespaced:
-            metadata.setdefault("namespace", "default")
+            if not metadata.get("namespace"):
+                metadata["namespace"] = "default"
         else:
             metadata.pop("namespace", None)
         if not metadata.get("name") and metadata.get("generateName"):
-            metadata["name"] = names.generated(metadata["generateName"], self._chance)
+            metadata["name"] = self._generate(kind, metadata)
         if not metadata.get("name"):
             raise errors.invalid(
                 kind.kind, "", [errors.required("metadata.name", "name or generateName is required")], kind.group
             )
-        if self.store.get(kind.resource, meta.key(obj)):
+        key = Key(metadata.get("namespace", ""), metadata["name"])
+        admission.check_namespace(kind, obj, self)
+        if self.store.get(kind.resource, key):
             raise errors.already_exists(kind.plural, metadata["name"], kind.group)
-        metadata.pop("resourceVersion", None)
-        metadata.pop("deletionTimestamp", None)
+        for field in ("resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
+            metadata.pop(field, None)
         metadata["uid"] = str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
-        metadata["creationTimestamp"] = rfc3339(self._clock.now())
-        if "spec" in obj:
+        metadata["creationTimestamp"] = self.now()
+        if "status" in obj and not obj["status"]:
+            del obj["status"]
+        if self._counts_generation(kind, obj):
             metadata["generation"] = 1
-        kind.prepare(obj, None)
         kind.default(obj)
+        admission.admit(kind, obj, None, self)
+        kind.prepare(obj, None)
         self._validate(kind, obj, None)
+        if kind.resource == "services":
+            self.services.allocate(obj, None)
+            if dry_run:
+                self.services.settle(obj, None)
+        if finish:
+            finish(obj)
         return obj if dry_run else self.store.put(kind.resource, obj)
 
-    def update(self, obj: Object, *, subresource: str = "") -> Object:
+    def update(
+        self, obj: Object, *, subresource: str = "", dry_run: bool = False, finish: Write | None = None
+    ) -> Object:
         kind = self.registry.by_gvk(obj["apiVersion"], obj["kind"])
-        old = self.store.get(kind.resource, meta.key(obj))
+        metadata = obj["metadata"]
+        key = Key((metadata.get("namespace") or "default") if kind.namespaced else "", metadata["name"])
+        old = self.store.get(kind.resource, key)
         if old is None:
-            raise errors.not_found(kind.plural, meta.name(obj), kind.group)
-        given = obj["metadata"].get("resourceVersion")
+            raise errors.not_found(kind.plural, metadata["name"], kind.group)
+        given = metadata.get("resourceVersion")
         if given and given != old["metadata"]["resourceVersion"]:
-            raise errors.conflict(kind.plural, meta.name(obj), kind.group)
-        if subresource == "status":
-            new = {**old, "metadata": {**old["metadata"]}, "status": meta.copy(obj.get("status") or {})}
+            raise errors.conflict(kind.plural, metadata["name"], kind.group)
+        if (uid := metadata.get("uid")) and uid != old["metadata"]["uid"]:
+            raise errors.conflict(
+                kind.plural,
+                metadata["name"],
+                kind.group,
+                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}",
+            )
+        match subresource:
+            case "":
+                new = self._merge_main(kind, obj, old, key)
+            case "status":
+                new = self._merge_status(obj, old)
+            case _:
+                # finalize, ephemeralcontainers, resize, …: their own part of the spec, as given.
+                new = {**old, "metadata": {**old["metadata"]}, "spec": clean(obj.get("spec") or {})}
+                if subresource == "ephemeralcontainers":
+                    containers = new["spec"].get("ephemeralContainers") or []
+                    new["spec"] = {**meta.spec(old), **({"ephemeralContainers": containers} if containers else {})}
+                    kind.default(new)
+        if "managedFields" in metadata:
+            new["metadata"]["managedFields"] = metadata["managedFields"]
+        if "managedFields" in new["metadata"] and not new["metadata"]["managedFields"]:
+            del new["metadata"]["managedFields"]
+        new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+        if finish:
+            finish(new)
+        if new == old:
+            return old
+        if dry_run:
+            return new
+        if kind.resource == "services":
+            self.services.settle(old, new)
+        if meta.terminating(new) and not self._lingers(kind, new):
+            if new["metadata"].get("finalizers") != old["metadata"].get("finalizers"):
+                self.store.put(kind.resource, new)
+            return self._remove(kind, key)
+        return self.store.put(kind.resource, new)
+
+    def _merge_main(self, kind: Kind, obj: Object, old: Object, key: Key) -> Object:
+        new: Object = clean(obj)
+        metadata = new["metadata"]
+        if kind.namespaced:
+            metadata["namespace"] = key.namespace
         else:
-            new = meta.copy(obj)
-            for field in ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"):
-                if field in old["metadata"]:
-                    new["metadata"][field] = old["metadata"][field]
-                else:
-                    new["metadata"].pop(field, None)
+            metadata.pop("namespace", None)
+        before = old["metadata"]
+        for field in _PRESERVED:
+            if field in before:
+                metadata[field] = before[field]
+            else:
+                metadata.pop(field, None)
+        metadata.pop("selfLink", None)
+        if "managedFields" in before:
+            metadata.setdefault("managedFields", before["managedFields"])
+        if _has_status(kind):
             if "status" in old:
                 new["status"] = old["status"]
             else:
                 new.pop("status", None)
-            kind.prepare(new, old)
-            kind.default(new)
+        kind.default(new)
+        admission.admit(kind, new, old, self)
+        kind.prepare(new, old)
+        if kind.resource == "services":
+            self.services.allocate(new, old)
+        try:
             self._validate(kind, new, old)
-            if new.get("spec") != old.get("spec"):
-                new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-        new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
-        if new == old:
-            return old
-        if meta.terminating(new) and not new["metadata"].get("finalizers") and not self._graceful(kind, new):
-            self.store.put(kind.resource, new)
-            return self.store.remove(kind.resource, meta.key(new))
-        return self.store.put(kind.resource, new)
+            if meta.terminating(old):
+                self._check_no_new_finalizers(kind, new, old)
+        except errors.StatusError:
+            if kind.resource == "services":
+                self.services.settle(new, old)
+            raise
+        if "generation" in before and self._content(new) != self._content(old):
+            metadata["generation"] = before["generation"] + 1
+        return new
+
+    @staticmethod
+    def _merge_status(obj: Object, old: Object) -> Object:
+        status = clean(obj.get("status") or {})
+        new = {**old, "metadata": {**old["metadata"]}}
+        if status or "status" in old:
+            new["status"] = status
+        return new
+
+    @staticmethod
+    def _content(obj: Object) -> Object:
+        """What generation counts: for most kinds the spec, for others all that isn't metadata or status."""
+        if "spec" in obj:
+            return {"spec": obj["spec"]}
+        return {k: v for k, v in obj.items() if k not in ("metadata", "status", "apiVersion", "kind")}
 
     def modify(
         self,
@@ -139,46 +290,137 @@ class Operations:
         grace_period: int | None = None,
         propagation: str = "Background",
         uid: str | None = None,
+        resource_version: str | None = None,
+        dry_run: bool = False,
     ) -> Object | None:
         kind = self.registry.by_resource(resource)
-        key = Key(namespace, name)
+        key = Key(namespace if kind.namespaced else "", name)
         old = self.store.get(resource, key)
         if old is None:
             raise errors.not_found(kind.plural, name, kind.group)
-        if uid and meta.uid(old) != uid:
-            raise errors.conflict(
-                kind.plural,
-                name,
-                kind.group,
-                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {meta.uid(old)}",
-            )
-        new = meta.copy(old)
-        finalizers = new["metadata"].setdefault("finalizers", [])
+        self._check_preconditions(kind, old, uid, resource_version)
+        admission.check_deletion(kind, name)
+        new = {**old, "metadata": {**old["metadata"]}}
+        metadata = new["metadata"]
+        finalizers = list(metadata.get("finalizers") or ())
         wanted = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(propagation)
+        for ours in ("foregroundDeletion", "orphan"):  # the last wish counts
+            if ours in finalizers and ours != wanted:
+                finalizers.remove(ours)
         if wanted and wanted not in finalizers:
             finalizers.append(wanted)
-        if not finalizers:
-            del new["metadata"]["finalizers"]
-        graceful = kind.resource == "pods" and bool(meta.spec(old).get("nodeName"))
-        if graceful:
-            default = meta.spec(old).get("terminationGracePeriodSeconds", 30)
-            grace = default if grace_period is None else grace_period
-            new["metadata"]["deletionGracePeriodSeconds"] = grace
-            graceful = grace > 0
-        if not finalizers and not graceful:
-            self.store.remove(resource, key)
+        metadata.pop("finalizers", None)
+        if finalizers:
+            metadata["finalizers"] = finalizers
+        grace = self._grace(kind, old, grace_period)
+        if grace is not None:
+            metadata["deletionGracePeriodSeconds"] = grace
+        if "deletionTimestamp" not in metadata:
+            metadata["deletionTimestamp"] = rfc3339(self._clock.now() + (grace or 0))
+            if "generation" in metadata:
+                metadata["generation"] += 1
+        elif grace is not None and grace != old["metadata"].get("deletionGracePeriodSeconds"):
+            metadata["deletionTimestamp"] = rfc3339(self._clock.now() + grace)
+        if resource == "namespaces" and meta.spec(old).get("finalizers"):
+            new["status"] = {**meta.status(old), "phase": "Terminating"}
+        if not self._lingers(kind, new):
+            if not dry_run:
+                self._remove(kind, key)
             return None
-        new["metadata"].setdefault("deletionTimestamp", rfc3339(self._clock.now()))
-        return old if new == old else self.store.put(resource, new)
+        if dry_run or new == old:
+            return old if new == old else new
+        return self.store.put(resource, new)
 
-    def _graceful(self, kind: Kind, obj: Object) -> bool:
-        """A pod that is on a node lingers until its kubelet deletes it with grace period 0."""
-        return (
-            kind.resource == "pods"
-            and bool(meta.spec(obj).get("nodeName"))
-            and obj["metadata"].get("deletionGracePeriodSeconds", 0) > 0
-        )
+    def finalize(self, resource: str, name: str, namespace: str = "") -> None:
+        """Take the `kubernetes` finalizer off a terminating namespace: its content is gone."""
+        old = self.get(resource, name, namespace)
+        if old is not None:
+            self.update({**old, "spec": {**meta.spec(old), "finalizers": []}}, subresource="finalize")
 
-    def _validate(self, kind: Kind, obj: Object, old: Object | None) -> None:
+    def _remove(self, kind: Kind, key: Key) -> Object:
+        last = self.store.remove(kind.resource, key)
+        if kind.resource == "services":
+            self.services.settle(last, None)
+        return last
+
+    # Rules
+
+    def now(self) -> str:
+        """Return the time as metadata writes it (formatting it takes longer than all else in a small write)."""
+        second = int(self._clock.now())
+        if self._stamp[0] != second:
+            self._stamp = (second, rfc3339(second))
+        return self._stamp[1]
+
+    def _generate(self, kind: Kind, metadata: Object) -> str:
+        namespace = metadata.get("namespace", "")
+        for _ in range(8):  # kube-apiserver tries as often before it gives up
+            name = names.generated(metadata["generateName"], self._chance)
+            if not self.store.get(kind.resource, Key(namespace, name)):
+                break
+        return name
+
+    @staticmethod
+    def _counts_generation(kind: Kind, obj: Object) -> bool:
+        return "spec" in obj and kind.resource not in _NO_GENERATION
+
+    @staticmethod
+    def _grace(kind: Kind, pod: Object, wanted: int | None) -> int | None:
+        """Return the grace period of a deletion; None for kinds without."""
+        if kind.resource != "pods":
+            return None
+        spec = meta.spec(pod)
+        if not spec.get("nodeName") or meta.status(pod).get("phase") in ("Succeeded", "Failed"):
+            return 0
+        default = int(spec.get("terminationGracePeriodSeconds", 30))
+        grace = default if wanted is None else max(wanted, 0)
+        running = pod["metadata"].get("deletionGracePeriodSeconds")
+        return grace if running is None else min(grace, int(running))  # it can be shortened, never lengthened
+
+    @staticmethod
+    def _lingers(kind: Kind, obj: Object) -> bool:
+        """Tell whether a deleted object has to stay: finalizers, or a pod that its kubelet still has to stop."""
+        if obj["metadata"].get("finalizers"):
+            return True
+        if kind.resource == "pods":
+            return int(obj["metadata"].get("deletionGracePeriodSeconds") or 0) > 0
+        return kind.resource == "namespaces" and bool(meta.spec(obj).get("finalizers"))
+
+    @staticmethod
+    def _check_preconditions(kind: Kind, old: Object, uid: str | None, resource_version: str | None) -> None:
+        for what, wanted, have in (
+            ("UID", uid, meta.uid(old)),
+            ("ResourceVersion", resource_version, old["metadata"]["resourceVersion"]),
+        ):
+            if wanted and wanted != have:
+                why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {have}"
+                raise errors.conflict(kind.plural, meta.name(old), kind.group, why)
+
+    @staticmethod
+    def _check_no_new_finalizers(kind: Kind, new: Object, old: Object) -> None:
+        have = set(old["metadata"].get("finalizers") or ())
+        if added := [f for f in new["metadata"].get("finalizers") or () if f not in have]:
+            listed = ", ".join(f'"{f}"' for f in added)
+            error = errors.forbidden_field(
+                "metadata.finalizers",
+                f"no new finalizers can be added if the object is being deleted, found new finalizers "
+                f"[]string{{{listed}}}",
+            )
+            raise errors.invalid(kind.kind, meta.name(new), [error], kind.group)
+
+    @staticmethod
+    def _validate(kind: Kind, obj: Object, old: Object | None) -> None:
         if found := kind.validate(obj, old):
             raise errors.invalid(kind.kind, meta.name(obj), found, kind.group)
+
+
+def _has_status(kind: Kind) -> bool:
+    """Tell whether writes to the main resource leave the status alone.
+
+    Built-in kinds with a status all have the sub-resource; a custom kind only if its definition says so.
+    """
+    return not kind.group or "." not in kind.group or kind.group.endswith(".k8s.io") or _declares_status(kind)
+
+
+def _declares_status(kind: Kind) -> bool:
+    return any(sub.name == "status" for sub in kind.subresources)

@@ -6,6 +6,7 @@ every reader (the law of objects: never mutate what is stored).
     commit(write) → revision + 1 → indexes → event ring → subscribers (synchronously, in order of subscription)
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -17,16 +18,20 @@ from minikube_py.client.api import Change, Event
 
 __all__ = ["Store"]
 
+logger = logging.getLogger(__name__)
+
 
 class _Subscription:
-    __slots__ = ("_store", "handler", "resources")
+    __slots__ = ("_store", "active", "handler", "resources")
 
     def __init__(self, store: "Store", resources: frozenset[str], handler: Callable[[Event], None]) -> None:
         self._store = store
         self.resources = resources
         self.handler = handler
+        self.active = True
 
     def cancel(self) -> None:
+        self.active = False
         for resource in self.resources:
             if self in (listeners := self._store._subscribers.get(resource, [])):
                 listeners.remove(self)
@@ -40,16 +45,21 @@ class Store:
 
     def __init__(self, history: int = 4096) -> None:
         self.revision = 0
+        self._history = history
         self._objects: dict[str, dict[Key, Object]] = {}
         self._by_namespace: dict[str, dict[str, dict[Key, Object]]] = {}
         self._by_owner: dict[str, dict[tuple[str, Key], None]] = {}
         self._subscribers: dict[str, list[_Subscription]] = {}
-        self._ring: deque[Event] = deque(maxlen=history)
+        self._rings: dict[str, deque[Event]] = {}
+        self._forgotten: dict[str, int] = {}
+        self._pending: deque[Event] = deque()
+        self._delivering = False
 
     # Reads
 
     def get(self, resource: str, key: Key) -> Object | None:
-        return self._objects.get(resource, {}).get(key)
+        objects = self._objects.get(resource)
+        return objects.get(key) if objects is not None else None
 
     def list(self, resource: str, namespace: str | None = None, selector: Selector | None = None) -> Sequence[Object]:
         if namespace is None:
@@ -64,27 +74,49 @@ class Store:
         return [self._objects[owned][key] for owned, key in self._by_owner.get(uid, ()) if resource in (None, owned)]
 
     def resources(self) -> Iterator[str]:
-        return iter(self._objects)
+        return iter([resource for resource, objects in self._objects.items() if objects])
 
-    def events_since(self, revision: int, resource: str) -> Iterable[Event]:
+    def events_since(self, revision: int, resource: str) -> Sequence[Event]:
         """Return the events of `resource` after `revision`, in order.
 
-        Error handling: 410 Expired when some of them may be forgotten already.
+        Each resource has a ring of its own, so that a busy one doesn't make a quiet one's history expire.
+        Error handling: 410 Expired when some of them are forgotten already.
         """
-        if self._ring and revision < self._ring[0].revision - 1:
-            raise gone(f"too old resource version: {revision} ({self._ring[0].revision})")
-        return [event for event in self._ring if event.revision > revision and event.resource == resource]
+        forgotten = self._forgotten.get(resource, 0)
+        if revision < forgotten:
+            raise gone(f"too old resource version: {revision} ({forgotten})")
+        found: list[Event] = []
+        for event in reversed(self._rings.get(resource, ())):
+            if event.revision <= revision:
+                break
+            found.append(event)
+        found.reverse()
+        return found
+
+    def compact(self) -> None:
+        """Forget all events: every watch that starts before now gets 410 Expired (etcd's compaction)."""
+        for resource, ring in self._rings.items():
+            ring.clear()
+            self._forgotten[resource] = self.revision
 
     # Writes
 
     def put(self, resource: str, obj: Object) -> Object:
         """Store a checked object under the next revision (written into its metadata) and tell the subscribers."""
-        key = meta.key(obj)
-        old = self._objects.get(resource, {}).get(key)
+        metadata = obj["metadata"]
+        key = Key(metadata.get("namespace") or "", metadata["name"])
+        objects = self._objects.get(resource)
+        if objects is None:
+            objects = self._objects[resource] = {}
+            self._by_namespace[resource] = {}
+        old = objects.get(key)
         self.revision += 1
-        obj["metadata"]["resourceVersion"] = str(self.revision)
-        self._objects.setdefault(resource, {})[key] = obj
-        self._by_namespace.setdefault(resource, {}).setdefault(key.namespace, {})[key] = obj
+        metadata["resourceVersion"] = str(self.revision)
+        objects[key] = obj
+        in_namespace = self._by_namespace[resource].get(key.namespace)
+        if in_namespace is None:
+            in_namespace = self._by_namespace[resource][key.namespace] = {}
+        in_namespace[key] = obj
         self._index(resource, key, old, obj)
         self._commit(Event(Change.MODIFIED if old else Change.ADDED, resource, obj, old, self.revision))
         return obj
@@ -99,28 +131,56 @@ class Store:
         return last
 
     def _index(self, resource: str, key: Key, old: Object | None, new: Object | None) -> None:
-        before = {r["uid"] for r in old["metadata"].get("ownerReferences") or ()} if old else set()
-        after = {r["uid"] for r in new["metadata"].get("ownerReferences") or ()} if new else set()
-        for uid in before - after:
+        before = old["metadata"].get("ownerReferences") if old else None
+        after = new["metadata"].get("ownerReferences") if new else None
+        if before == after:
+            return
+        was = {reference["uid"] for reference in before or ()}
+        now = {reference["uid"] for reference in after or ()}
+        for uid in was - now:
             if owned := self._by_owner.get(uid):
                 owned.pop((resource, key), None)
                 if not owned:
                     del self._by_owner[uid]
-        for uid in after - before:
+        for uid in now - was:
             self._by_owner.setdefault(uid, {})[resource, key] = None
 
     def _commit(self, event: Event) -> None:
-        self._ring.append(event)
-        for subscription in tuple(self._subscribers.get(event.resource, ())):
+        ring = self._rings.get(event.resource)
+        if ring is None:
+            ring = self._rings[event.resource] = deque()
+        ring.append(event)
+        if len(ring) > self._history:
+            self._forgotten[event.resource] = ring.popleft().revision
+        # Deliver in commit order even if a handler writes: its event waits until this one has reached everybody.
+        self._pending.append(event)
+        if self._delivering:
+            return
+        self._delivering = True
+        try:
+            while self._pending:
+                current = self._pending.popleft()
+                for subscription in tuple(self._subscribers.get(current.resource, ())):
+                    if subscription.active:
+                        self._tell(subscription, current)
+        finally:
+            self._delivering = False
+
+    def _tell(self, subscription: _Subscription, event: Event) -> None:
+        try:
             subscription.handler(event)
+        except Exception:
+            # The write is done: one listener's bug must neither fail the writer nor hide the event from the others.
+            logger.exception("watch handler failed resource=%s key=%s", event.resource, event.key)
 
     # Watches
 
     def subscribe(
         self, resources: Iterable[str], handler: Callable[[Event], None], *, replay: bool = True
     ) -> _Subscription:
-        subscription = _Subscription(self, frozenset(resources), handler)
-        for resource in resources:
+        wanted = tuple(dict.fromkeys(resources))
+        subscription = _Subscription(self, frozenset(wanted), handler)
+        for resource in wanted:
             if replay:
                 for obj in self.list(resource):
                     handler(Event(Change.ADDED, resource, obj, None, int(obj["metadata"]["resourceVersion"])))
