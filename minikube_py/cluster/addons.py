@@ -1,0 +1,170 @@
+"""What a fresh cluster contains before its user's manifests: namespaces, CoreDNS, the ingress controller.
+
+Names, labels and images are those of kubeadm and of ingress-nginx's own manifests, so that what the documentation
+says to look at (`kubectl get pods -n kube-system -l k8s-app=kube-dns`) is there.
+"""
+
+from typing import Any
+
+from minikube_py.apimachinery.meta import Object
+from minikube_py.cni.addresses import Addresses
+
+__all__ = ["COREDNS_IMAGE", "INGRESS_IMAGE", "coredns", "ingress_nginx", "kubernetes_service", "namespaces"]
+
+COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.11.3"
+INGRESS_IMAGE = "registry.k8s.io/ingress-nginx/controller:v1.12.1"
+
+_CONTROL_PLANE = [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
+
+
+def namespaces() -> list[Object]:
+    """The namespaces of every cluster."""
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        for name in ("default", "kube-system", "kube-public", "kube-node-lease")
+    ]
+
+
+def kubernetes_service(addresses: Addresses) -> Object:
+    """The API server's own Service, `kubernetes.default`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": addresses.kubernetes_ip,
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+        },
+    }
+
+
+def coredns(addresses: Addresses, domain: str, corefile: str, replicas: int = 2) -> list[Object]:
+    """kubeadm's CoreDNS: ConfigMap, Deployment and the kube-dns Service."""
+    labels = {"k8s-app": "kube-dns"}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "coredns", "namespace": "kube-system"},
+            "data": {"Corefile": corefile},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {
+                "name": "kube-dns",
+                "namespace": "kube-system",
+                "labels": {**labels, "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"},
+            },
+            "spec": {
+                "clusterIP": addresses.dns_ip,
+                "selector": labels,
+                "ports": [
+                    {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                    {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+                    {"name": "metrics", "port": 9153, "protocol": "TCP", "targetPort": 9153},
+                ],
+            },
+        },
+        _deployment(
+            "coredns",
+            "kube-system",
+            labels,
+            replicas,
+            {
+                "priorityClassName": "system-cluster-critical",
+                "dnsPolicy": "Default",
+                "tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"}, *_CONTROL_PLANE],
+                "containers": [
+                    {
+                        "name": "coredns",
+                        "image": COREDNS_IMAGE,
+                        "args": ["-conf", "/etc/coredns/Corefile"],
+                        "ports": [
+                            {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+                            {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+                            {"name": "metrics", "containerPort": 9153, "protocol": "TCP"},
+                        ],
+                    }
+                ],
+            },
+        ),
+    ]
+
+
+def ingress_nginx(replicas: int = 1) -> list[Object]:
+    """The ingress controller: namespace, class (the default one, as minikube's addon makes it), Service, Deployment."""
+    labels = {
+        "app.kubernetes.io/name": "ingress-nginx",
+        "app.kubernetes.io/instance": "ingress-nginx",
+        "app.kubernetes.io/component": "controller",
+    }
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ingress-nginx"}},
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "IngressClass",
+            "metadata": {
+                "name": "nginx",
+                "labels": labels,
+                "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"},
+            },
+            "spec": {"controller": "k8s.io/ingress-nginx"},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "ingress-nginx-controller", "namespace": "ingress-nginx", "labels": labels},
+            "spec": {
+                "type": "LoadBalancer",
+                "selector": labels,
+                "externalTrafficPolicy": "Local",
+                "ports": [
+                    {"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http", "appProtocol": "http"},
+                    {"name": "https", "port": 443, "protocol": "TCP", "targetPort": "https", "appProtocol": "https"},
+                ],
+            },
+        },
+        _deployment(
+            "ingress-nginx-controller",
+            "ingress-nginx",
+            labels,
+            replicas,
+            {
+                "terminationGracePeriodSeconds": 300,
+                "containers": [
+                    {
+                        "name": "controller",
+                        "image": INGRESS_IMAGE,
+                        "args": [
+                            "/nginx-ingress-controller",
+                            "--ingress-class=nginx",
+                            "--controller-class=k8s.io/ingress-nginx",
+                        ],
+                        "ports": [
+                            {"name": "http", "containerPort": 80, "protocol": "TCP"},
+                            {"name": "https", "containerPort": 443, "protocol": "TCP"},
+                        ],
+                    }
+                ],
+            },
+        ),
+    ]
+
+
+def _deployment(name: str, namespace: str, labels: dict[str, str], replicas: int, spec: dict[str, Any]) -> Object:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        },
+    }
