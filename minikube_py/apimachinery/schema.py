@@ -26,7 +26,7 @@ import msgspec
 
 from minikube_py.apimachinery import names
 from minikube_py.apimachinery.meta import GVK, Object
-from minikube_py.apimachinery.quantity import QUANTITY, QUANTITY_REGEX
+from minikube_py.apimachinery.quantities import QUANTITY, REGEX
 
 __all__ = [
     "VERSION",
@@ -368,7 +368,7 @@ def _walk_time(value: Any, path: _Path, found: list[SchemaError], holder: tuple[
 def _walk_quantity(value: Any, path: _Path, found: list[SchemaError], holder: tuple[str, _Path] | None) -> None:
     if (type(value) is str and QUANTITY.fullmatch(value)) or type(value) in (int, float) or value is None:
         return
-    message = f"quantities must match the regular expression '{QUANTITY_REGEX}'"
+    message = f"quantities must match the regular expression '{REGEX}'"
     found.append(SchemaError("type", _written(path), message))
 
 
