@@ -15,7 +15,7 @@ import binascii
 import gzip
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -40,6 +40,7 @@ __all__ = [
     "duplicate_fields",
     "field",
     "fields_of",
+    "merge_key",
     "prune",
     "prune_as",
 ]
@@ -136,6 +137,21 @@ def field(definition: str, name: str) -> Field | None:
         tuple(known.get("x-kubernetes-list-map-keys", ())),
         map_type,
     )
+
+
+def merge_key(definition: str | None, path: Sequence[str]) -> str | None:
+    """Return the merge key of the list at a path of field names (without indexes); None for atomic lists."""
+    found: Field | None = None
+    for index, name in enumerate(path):
+        if definition is None or (found and found.type == "map"):
+            return None
+        found = field(definition, name)
+        if found is None:
+            return None
+        definition = found.definition
+        if found.type == "map" and index + 1 < len(path):
+            return None
+    return found.merge_key if found and "merge" in found.strategy else None
 
 
 def fields_of(definition: str) -> Iterable[str]:
