@@ -115,6 +115,9 @@ class Operations:
     def owned_by(self, uid: str, resource: str | None = None) -> Sequence[Object]:
         return self.store.owned_by(uid, resource)
 
+    def resources(self) -> Iterable[str]:
+        return self.store.resources()
+
     def subscribe(
         self, resources: Iterable[str], handler: Callable[[Event], None], *, replay: bool = True
     ) -> Subscription:
@@ -186,6 +189,12 @@ class Operations:
                 new = self._merge_main(kind, obj, old, key)
             case "status":
                 new = self._merge_status(obj, old)
+            case "binding":
+                # One write sets the node and the PodScheduled condition, as POST …/binding does.
+                if (node := meta.spec(old).get("nodeName")) and node != meta.spec(obj).get("nodeName"):
+                    why = f'pod {metadata["name"]} is already assigned to node "{node}"'
+                    raise errors.conflict(kind.plural, metadata["name"], kind.group, why)
+                new = {**self._merge_status(obj, old), "spec": clean(obj["spec"])}
             case _:
                 # finalize, ephemeralcontainers, resize, …: their own part of the spec, as given.
                 new = {**old, "metadata": {**old["metadata"]}, "spec": clean(obj.get("spec") or {})}

@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.errors import gone
-from minikube_py.apimachinery.labels import Selector
+from minikube_py.apimachinery.labels import Operator, Selector
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client.api import Change, Event
 
 __all__ = ["Store"]
 
 logger = logging.getLogger(__name__)
+
+_BY_LABEL = frozenset(("pods", "endpointslices.discovery.k8s.io"))
+"""Resources that are always listed by selector, and many: without an index every Service would look at every pod."""
 
 
 class _Subscription:
@@ -49,6 +52,7 @@ class Store:
         self._objects: dict[str, dict[Key, Object]] = {}
         self._by_namespace: dict[str, dict[str, dict[Key, Object]]] = {}
         self._by_owner: dict[str, dict[tuple[str, Key], None]] = {}
+        self._by_label: dict[tuple[str, str, str, str], dict[Key, None]] = {}
         self._subscribers: dict[str, list[_Subscription]] = {}
         self._rings: dict[str, deque[Event]] = {}
         self._forgotten: dict[str, int] = {}
@@ -68,7 +72,22 @@ class Store:
             objects = self._by_namespace.get(resource, {}).get(namespace, {})
         if selector is None:
             return [*objects.values()]
+        if resource in _BY_LABEL and namespace is not None:
+            keys = self._labelled(resource, namespace, selector)
+            if keys is not None:
+                return [obj for key in keys if selector.matches(meta.labels(obj := objects[key]))]
         return [obj for obj in objects.values() if selector.matches(meta.labels(obj))]
+
+    def _labelled(self, resource: str, namespace: str, selector: Selector) -> Iterable[Key] | None:
+        """Return the fewest keys that the index knows to hold all matches; None: the selector asks for no one value."""
+        best: dict[Key, None] | None = None
+        for term in selector.requirements:
+            if term.operator is Operator.IN and len(term.values) == 1:
+                (value,) = term.values
+                keys = self._by_label.get((resource, namespace, term.key, value), {})
+                if best is None or len(keys) < len(best):
+                    best = keys
+        return best
 
     def owned_by(self, uid: str, resource: str | None = None) -> Sequence[Object]:
         return [self._objects[owned][key] for owned, key in self._by_owner.get(uid, ()) if resource in (None, owned)]
@@ -130,7 +149,23 @@ class Store:
         self._commit(Event(Change.DELETED, resource, last, old, self.revision))
         return last
 
+    def _index_labels(self, resource: str, key: Key, old: Object | None, new: Object | None) -> None:
+        before = meta.labels(old) if old else {}
+        after = meta.labels(new) if new else {}
+        if before == after:
+            return
+        for item in before.items() - after.items():
+            bucket = (resource, key.namespace, *item)
+            if keys := self._by_label.get(bucket):
+                keys.pop(key, None)
+                if not keys:
+                    del self._by_label[bucket]
+        for item in after.items() - before.items():
+            self._by_label.setdefault((resource, key.namespace, *item), {})[key] = None
+
     def _index(self, resource: str, key: Key, old: Object | None, new: Object | None) -> None:
+        if resource in _BY_LABEL:
+            self._index_labels(resource, key, old, new)
         before = old["metadata"].get("ownerReferences") if old else None
         after = new["metadata"].get("ownerReferences") if new else None
         if before == after:
@@ -160,7 +195,8 @@ class Store:
         try:
             while self._pending:
                 current = self._pending.popleft()
-                for subscription in tuple(self._subscribers.get(current.resource, ())):
+                listeners = self._subscribers.get(current.resource, ())
+                for subscription in (*listeners, *self._subscribers.get("*", ())):
                     if subscription.active:
                         self._tell(subscription, current)
         finally:
@@ -178,11 +214,13 @@ class Store:
     def subscribe(
         self, resources: Iterable[str], handler: Callable[[Event], None], *, replay: bool = True
     ) -> _Subscription:
+        """See `client.API`; the resource `*` stands for all, also those that come later."""
         wanted = tuple(dict.fromkeys(resources))
         subscription = _Subscription(self, frozenset(wanted), handler)
         for resource in wanted:
             if replay:
-                for obj in self.list(resource):
-                    handler(Event(Change.ADDED, resource, obj, None, int(obj["metadata"]["resourceVersion"])))
+                for each in self.resources() if resource == "*" else (resource,):
+                    for obj in self.list(each):
+                        handler(Event(Change.ADDED, each, obj, None, int(obj["metadata"]["resourceVersion"])))
             self._subscribers.setdefault(resource, []).append(subscription)
         return subscription

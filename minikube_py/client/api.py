@@ -62,6 +62,10 @@ class View(Protocol):
         """Return the objects with an owner reference to `uid`, in creation order (indexed: cheap)."""
         ...
 
+    def resources(self) -> Iterable[str]:
+        """Return the resources that have objects now."""
+        ...
+
     @property
     def revision(self) -> int:
         """The revision of the last committed write."""
@@ -81,6 +85,8 @@ class API(View, Protocol):
 
     def update(self, obj: Object, *, subresource: str = "") -> Object:
         """Replace spec and metadata, or with `subresource="status"` only the status.
+
+        `subresource="binding"` (pods) sets spec and status together: the node and its condition in one write.
 
         A `metadata.resourceVersion` in `obj` must be the stored one (409 Conflict otherwise); without one the write
         is unconditional.
@@ -122,6 +128,8 @@ class API(View, Protocol):
         self, resources: Iterable[str], handler: Callable[[Event], None], *, replay: bool = True
     ) -> Subscription:
         """Call `handler` synchronously inside each commit, in order; with `replay`, first an ADDED for all there is.
+
+        The resource `*` stands for all, also for those that are defined later.
 
         A handler must be quick and must not write: it marks keys dirty or swaps a snapshot.
         """
