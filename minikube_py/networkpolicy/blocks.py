@@ -18,11 +18,11 @@ there is no default pool to stand for.
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from minikube_py.cni.addresses import Addresses
 
-__all__ = ["Forms", "IPBlock", "StandIns"]
+__all__ = ["Forms", "IPBlock", "Range", "StandIns"]
 
 Forms = tuple[int, ...]
 """The forms of one address as integers; none for what is not IPv4."""
@@ -86,21 +86,31 @@ def _is_slice(addresses: Addresses) -> bool:
     )
 
 
+class Range(NamedTuple):
+    """One range of the cluster and what it stands for, as integers."""
+
+    role: str
+    """`pods`, `services` or `nodes`."""
+    network: int
+    mask: int
+    target: int
+    """The first address of what it stands for; the range itself where nothing is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class StandIns:
     """The rule of forms for one cluster."""
 
-    ranges: tuple[tuple[int, int, int], ...]
-    """(network, mask, network it stands for)."""
+    ranges: tuple[Range, ...]
 
     @classmethod
     def of(cls, addresses: Addresses) -> Self:
         sliced = _is_slice(addresses)
         ranges = []
-        for have, default, real, octet in (
-            (addresses.pods, _DEFAULT.pods, "10.244.0.0", 10),
-            (addresses.services, _DEFAULT.services, "10.96.0.0", 10),
-            (addresses.nodes, _DEFAULT.nodes, "172.18.0.0", 172),
+        for role, have, default, real, octet in (
+            ("pods", addresses.pods, _DEFAULT.pods, "10.244.0.0", 10),
+            ("services", addresses.services, _DEFAULT.services, "10.96.0.0", 10),
+            ("nodes", addresses.nodes, _DEFAULT.nodes, "172.18.0.0", 172),
         ):
             base = int(have.network_address)
             if sliced or have == default:
@@ -108,8 +118,8 @@ class StandIns:
             elif base >> 24 == 127:
                 target = (base & 0x00FFFFFF) | (octet << 24)
             else:
-                continue
-            ranges.append((base, int(have.netmask), target))
+                target = base
+            ranges.append(Range(role, base, int(have.netmask), target))
         return cls(tuple(ranges))
 
     def forms(self, address: str) -> Forms:
@@ -118,7 +128,7 @@ class StandIns:
             own = int(IPv4Address(address))
         except ValueError:
             return ()
-        for network, mask, target in self.ranges:
+        for _, network, mask, target in self.ranges:
             if own & mask == network:
                 return own, target + (own - network)
         return (own,)

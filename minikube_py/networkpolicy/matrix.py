@@ -102,12 +102,8 @@ def matrix(
     cells: dict[tuple[str, str], Cell] = {}
     for name, address in rows:
         for pod in pods:
-            asked = ports or _ports(pod)
             cells[name, str(pod)] = Cell(
-                {
-                    (port, protocol): decide(policy_set, Flow(address, pod.ip, port, protocol))
-                    for port, protocol in asked
-                },
+                {port: decide(policy_set, Flow(address, pod.ip, *port)) for port in ports or _ports(pod)},
                 itself=address == pod.ip,
             )
     return Matrix(tuple(name for name, _ in rows), tuple(map(str, pods)), cells)

@@ -265,8 +265,8 @@ def _port_name(world: _World, policy: Policy) -> Iterator[Finding]:
                 "MK308",
                 "error",
                 str(policy),
-                f"{policy.name} names port {entry.name!r} ({entry.protocol}); no destination pod has a containerPort of "
-                f"that name and protocol (known: {', '.join(sorted(known)) or 'none'})",
+                f"{policy.name} names port {entry.name!r} ({entry.protocol}); no destination pod has a containerPort "
+                f"of that name and protocol (known: {', '.join(sorted(known)) or 'none'})",
                 f"port: {near[0]}" if near else "name the containerPort, or write its number",
             )
 
@@ -323,13 +323,11 @@ def _in(world: _World, address: str, block: IPBlock) -> bool:
 
 def _role(world: _World, network: IPv4Network) -> str:
     """Tell which range of the cluster a CIDR is wholly in, in either form."""
-    for role, (base, mask, target) in zip(
-        ("pods", "services", "nodes"), world.policy_set.stand_ins.ranges, strict=False
-    ):
-        length = bin(mask).count("1")
-        for form in (base, target):
-            if network.prefixlen >= length and network.subnet_of(IPv4Network((form & mask, length))):
-                return role
+    for known in world.policy_set.stand_ins.ranges:
+        length = known.mask.bit_count()
+        for form in (known.network, known.target):
+            if network.prefixlen >= length and network.subnet_of(IPv4Network((form & known.mask, length))):
+                return known.role
     return ""
 
 
@@ -342,7 +340,9 @@ def _dns(world: _World, only: Collection[str] | None) -> Iterator[Finding]:
             "metadata": {"name": "coredns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}},
             "spec": {"containers": [{"ports": [{"name": "dns", "containerPort": 53, "protocol": "UDP"}]}]},
         }
-        if (assumed := policy_set.endpoint(probe, str(IPv4Address(policy_set.stand_ins.ranges[0][0] + 2)))) is None:
+        if (
+            assumed := policy_set.endpoint(probe, str(IPv4Address(policy_set.stand_ins.ranges[0].network + 2)))
+        ) is None:
             return
         servers = [assumed]
     told: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
