@@ -8,7 +8,18 @@ of objects (`apimachinery/__init__.py`): never mutate it.
 from minikube_py.client.api import API, Change, Event, Subscription, View
 from minikube_py.client.events import Recorder
 from minikube_py.client.queue import WorkQueue
-from minikube_py.client.reconcile import Action, Agent, Create, Delete, Emit, Reconciler, Requeue, Update, UpdateStatus
+from minikube_py.client.reconcile import (
+    Action,
+    Agent,
+    Create,
+    Delete,
+    Emit,
+    Reconciler,
+    Requeue,
+    Soon,
+    Update,
+    UpdateStatus,
+)
 
 __all__ = [
     "API",
@@ -22,6 +33,7 @@ __all__ = [
     "Reconciler",
     "Recorder",
     "Requeue",
+    "Soon",
     "Subscription",
     "Update",
     "UpdateStatus",

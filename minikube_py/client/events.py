@@ -1,6 +1,11 @@
-"""Recording `Event` objects, as client-go's EventRecorder does: repeated ones are counted, not repeated.
+"""Recording `Event` objects, as client-go's EventRecorder with its EventCorrelator does.
 
-Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+    repeated  → counted, not repeated
+    similar   → from the 10th message of one reason within 10 minutes on: one "(combined from similar events)"
+    too many  → 25 about one object at once, then one in 5 minutes; the rest is dropped
+
+Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/ and
+k8s.io/client-go/tools/record/events_cache.go.
 """
 
 import hashlib
@@ -17,6 +22,32 @@ __all__ = ["Recorder"]
 logger = logging.getLogger(__name__)
 
 
+_SIMILAR = 10
+_SIMILAR_SECONDS = 600.0
+_BURST = 25
+_REFILL_SECONDS = 300.0
+_REMEMBERED = 4096
+"""client-go keeps as many in its caches."""
+
+
+class _Spam:
+    """How many events about one object may still be written (a token bucket)."""
+
+    __slots__ = ("since", "tokens")
+
+    def __init__(self, now: float) -> None:
+        self.tokens = float(_BURST)
+        self.since = now
+
+    def take(self, now: float) -> bool:
+        self.tokens = min(_BURST, self.tokens + (now - self.since) / _REFILL_SECONDS)
+        self.since = now
+        if self.tokens < 1.0:
+            return False
+        self.tokens -= 1.0
+        return True
+
+
 class Recorder:
     """Writes events about objects in the name of one component."""
 
@@ -24,12 +55,44 @@ class Recorder:
         self._api = api
         self._clock = clock
         self._source = {"component": component, **({"host": host} if host else {})}
+        self._spam: dict[tuple[str, ...], _Spam] = {}
+        self._similar: dict[tuple[str, ...], tuple[float, set[str]]] = {}
+
+    def _allowed(self, object_: tuple[str, ...], now: float) -> bool:
+        bucket = self._spam.get(object_)
+        if bucket is None:
+            if len(self._spam) >= _REMEMBERED:
+                del self._spam[next(iter(self._spam))]
+            bucket = self._spam[object_] = _Spam(now)
+        return bucket.take(now)
+
+    def _combined(self, group: tuple[str, ...], message: str, now: float) -> bool:
+        """Tell whether the message is one too many of its kind."""
+        since, messages = self._similar.get(group, (now, set()))
+        if now - since > _SIMILAR_SECONDS:
+            messages = set()
+        messages.add(message)
+        self._similar.pop(group, None)
+        if len(self._similar) >= _REMEMBERED:
+            del self._similar[next(iter(self._similar))]
+        self._similar[group] = (now, messages)
+        if len(messages) < _SIMILAR:
+            return False
+        messages.pop()
+        return True
 
     def record(self, about: Object, type_: str, reason: str, message: str, *, field_path: str = "") -> None:
         """Record one event; `type_` is Normal or Warning, `reason` a CamelCase word.
 
         The same event again raises `count` and `lastTimestamp`. A refused event (its namespace goes away) is logged.
         """
+        moment = self._clock.now()
+        object_ = (about["kind"], meta.namespace(about), meta.name(about), meta.uid(about))
+        combined = self._combined((*object_, type_, reason), message, moment)
+        if not self._allowed(object_, moment):
+            return
+        if combined:
+            message = f"(combined from similar events): {message}"
         involved = {
             "kind": about["kind"],
             "namespace": meta.namespace(about),
@@ -46,20 +109,21 @@ class Recorder:
                 involved["uid"] or involved["name"],
                 type_,
                 reason,
-                message,
+                "" if combined else message,
                 field_path,
                 self._source["component"],
                 self._source.get("host", ""),
             )
         )
         name = f"{meta.name(about)}.{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-        now = rfc3339(self._clock.now())
+        now = rfc3339(moment)
         try:
             if self._api.get("events", name, namespace):
 
                 def again(event: Object) -> None:
                     event["count"] = event.get("count", 1) + 1
                     event["lastTimestamp"] = now
+                    event["message"] = message
 
                 self._api.modify("events", name, namespace, again)
                 return

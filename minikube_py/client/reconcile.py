@@ -6,23 +6,37 @@ nearer to what the object says. `Agent` does the rest:
     commit → handler marks keys dirty → queue → reconcile(key) → actions → writes → commit → …
 
 An action that loses a race (Conflict, NotFound, AlreadyExists) puts its key back: the next look decides anew.
+What merely counts (a thousand pods becoming ready one after the other) says `Soon`, so that one look serves many.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from minikube_py.aiokit.clock import Clock
+from minikube_py.aiokit.clock import Clock, Timer
 from minikube_py.aiokit.tasks import TaskScope
+from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.errors import StatusError
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client.api import API, Event, Subscription, View
 from minikube_py.client.events import Recorder
 from minikube_py.client.queue import WorkQueue
 
-__all__ = ["Action", "Agent", "Create", "Delete", "Emit", "Reconciler", "Requeue", "Update", "UpdateStatus"]
+__all__ = [
+    "Action",
+    "Agent",
+    "Create",
+    "Delete",
+    "Emit",
+    "Reconciler",
+    "Requeue",
+    "Soon",
+    "Update",
+    "UpdateStatus",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +46,8 @@ class Create:
     """Store a new object."""
 
     object: Object
+    about: Object | None = None
+    """Whom a refusal concerns: it gets the Warning FailedCreate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +92,30 @@ class Requeue:
     after: float
 
 
+@dataclass(frozen=True, slots=True)
+class Soon:
+    """Makes a key dirty, but looks at it at most once in `within` seconds: at once, if the last look is longer ago."""
+
+    key: Key
+    within: float = 0.005
+
+
 Action: TypeAlias = Create | Update | UpdateStatus | Delete | Emit | Requeue
 
 
 class Reconciler(Protocol):
     """One controller: one file under `controllers/`.
 
-    `watches` says which resources make which keys dirty: resource → (event → keys).
+    `watches` says which resources make which keys dirty: resource → (event → keys); the resource `*` is every one.
     """
 
-    name: str
-    """As in Kubernetes' events: `deployment-controller`."""
-    watches: Mapping[str, Callable[[Event, View], Iterable[Key]]]
+    @property
+    def name(self) -> str:
+        """As in Kubernetes' events: `deployment-controller`."""
+        ...
+
+    @property
+    def watches(self) -> Mapping[str, Callable[[Event, View], Iterable[Key | Soon]]]: ...
 
     def reconcile(self, key: Key, view: View, now: float) -> Sequence[Action]:
         """Return what to do about the object at `key`; it may be gone. Pure but for chance given at construction."""
@@ -107,50 +135,80 @@ class Agent:
         self.name = reconciler.name
         self._api = api
         self._clock = clock
+        self._watches = reconciler.watches
         self._recorder = Recorder(api, clock, reconciler.name)
         self._queue: WorkQueue[Key] = WorkQueue(clock)
         self._subscription: Subscription | None = None
-        self._idle = asyncio.Event()
         self._busy = False
+        self._looked: dict[Key, float] = {}
+        """When each key was looked at last, for `Soon`."""
+        self._soon: dict[Key, Timer] = {}
+        self._refused: dict[tuple[str, str], str] = {}
+        """What each object was refused last: the same refusal on every retry is one event."""
 
     def start(self, scope: TaskScope) -> None:
-        self._subscription = self._api.subscribe(self.reconciler.watches, self._changed)
+        self._subscription = self._api.subscribe(self._watches, self._changed)
         scope.spawn(self._run(), name=self.name)
 
     def stop(self) -> None:
         if self._subscription:
             self._subscription.cancel()
+        for timer in self._soon.values():
+            timer.cancel()
+        self._soon.clear()
         self._queue.close()
 
     def _changed(self, event: Event) -> None:
-        for key in self.reconciler.watches[event.resource](event, self._api):
+        for key in (self._watches.get(event.resource) or self._watches["*"])(event, self._api):
+            if isinstance(key, Soon):
+                self._add_soon(key)
+            else:
+                self._queue.add(key)
+
+    def _add_soon(self, soon: Soon) -> None:
+        key = soon.key
+        if key in self._soon:
+            return
+        wait = self._looked.get(key, 0.0) + soon.within - self._clock.now()
+        if wait <= 0:
             self._queue.add(key)
+        else:
+            self._soon[key] = self._clock.call_later(wait, lambda: self._due(key))
+
+    def _due(self, key: Key) -> None:
+        self._soon.pop(key, None)
+        self._queue.add(key)
 
     @property
     def idle(self) -> bool:
-        """Nothing is dirty now (delayed keys don't count)."""
-        return not self._busy and not len(self._queue)
+        """Nothing is dirty now (keys that asked for a later look don't count, those that come `Soon` do)."""
+        return not self._busy and not len(self._queue) and not self._soon
 
     async def _run(self) -> None:
         while True:
             await self._queue.wait()
             self._busy = True
-            for _ in range(64):  # then let sockets have their turn
-                if not len(self._queue):
-                    break
+            until = time.perf_counter() + 0.004  # then let sockets have their turn
+            while len(self._queue):
                 self.step()
+                if time.perf_counter() > until:
+                    break
             self._busy = False
             await asyncio.sleep(0)
 
     def step(self) -> None:
         """Reconcile one dirty key."""
         key = self._queue.pop()
+        now = self._clock.now()
+        if len(self._looked) > 4096:  # who was last looked at long ago needs no pacing
+            self._looked = {known: then for known, then in self._looked.items() if then > now - 1.0}
+        self._looked[key] = now
         try:
-            actions = self.reconciler.reconcile(key, self._api, self._clock.now())
+            actions = self.reconciler.reconcile(key, self._api, now)
             for action in actions:
                 self._apply(key, action)
         except StatusError as error:
-            if error.reason not in ("Conflict", "NotFound", "AlreadyExists"):
+            if error.reason not in ("Conflict", "NotFound", "AlreadyExists", "Forbidden"):
                 logger.warning("reconcile refused controller=%s key=%s error=%s", self.name, key, error)
             self._queue.retry(key)
         except Exception:
@@ -159,10 +217,21 @@ class Agent:
         else:
             self._queue.forget(key)
 
+    def _create(self, obj: Object, about: Object | None) -> None:
+        try:
+            self._api.create(obj)
+        except StatusError as error:
+            if about is not None and error.reason not in ("AlreadyExists", "NotFound"):
+                whom = (meta.uid(about), meta.name(obj) if not obj["metadata"].get("generateName") else "")
+                if self._refused.get(whom) != error.message:
+                    self._refused[whom] = error.message
+                    self._recorder.record(about, "Warning", "FailedCreate", f"Error creating: {error.message}")
+            raise
+
     def _apply(self, key: Key, action: Action) -> None:
         match action:
-            case Create(obj):
-                self._api.create(obj)
+            case Create(obj, about):
+                self._create(obj, about)
             case Update(obj):
                 self._api.update(obj)
             case UpdateStatus(obj):
