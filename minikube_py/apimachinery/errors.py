@@ -4,12 +4,13 @@ kubectl prints these messages as they are (`Error from server (NotFound): pods "
 is part of the contract. Source: k8s.io/apimachinery/pkg/api/errors and .../util/validation/field.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
     "FieldError",
+    "GoText",
     "StatusError",
     "already_exists",
     "bad_request",
@@ -23,11 +24,48 @@ __all__ = [
     "invalid_value",
     "method_not_allowed",
     "not_found",
+    "not_found_field",
     "not_supported",
     "required",
+    "too_long",
+    "too_many",
     "too_many_requests",
     "unsupported_media_type",
 ]
+
+
+class GoText(str):
+    """A value as Go's %#v prints it, for messages that quote structures: `map[string]string{"app":"x"}`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def string_map(cls, value: Mapping[str, Any] | None) -> "GoText":
+        if value is None:
+            return cls("map[string]string(nil)")
+        return cls(
+            "map[string]string{" + ", ".join(f"{_quoted(k)}:{_quoted(v)}" for k, v in sorted(value.items())) + "}"
+        )
+
+    @classmethod
+    def strings(cls, values: Iterable[Any] | None) -> "GoText":
+        return cls("[]string(nil)") if values is None else cls("[]string{" + ", ".join(map(_quoted, values)) + "}")
+
+    @classmethod
+    def selector(cls, value: Mapping[str, Any] | None) -> "GoText":
+        """Print a metav1.LabelSelector."""
+        if value is None:
+            return cls("null")
+        terms = [
+            f"v1.LabelSelectorRequirement{{Key:{_quoted(t.get('key', ''))}, Operator:{_quoted(t.get('operator', ''))}, "
+            f"Values:{cls.strings(t.get('values'))}}}"
+            for t in value.get("matchExpressions") or ()
+        ]
+        expressions = "{" + ", ".join(terms) + "}" if terms else "(nil)"
+        labels = cls.string_map(value.get("matchLabels"))
+        return cls(
+            f"v1.LabelSelector{{MatchLabels:{labels}, MatchExpressions:[]v1.LabelSelectorRequirement{expressions}}}"
+        )
 
 
 class StatusError(Exception):
@@ -72,6 +110,8 @@ class FieldError:
 
 def _quoted(value: Any) -> str:
     """Write a value as Kubernetes' messages do: strings in quotes, numbers bare."""
+    if isinstance(value, GoText):
+        return str(value)
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, bool):
@@ -103,6 +143,18 @@ def not_supported(path: str, value: Any, supported: Iterable[str]) -> FieldError
 
 def forbidden_field(path: str, why: str) -> FieldError:
     return FieldError(path, "FieldValueForbidden", f"Forbidden: {why}")
+
+
+def not_found_field(path: str, value: Any) -> FieldError:
+    return FieldError(path, "FieldValueNotFound", f"Not found: {_quoted(value)}")
+
+
+def too_long(path: str, limit: int) -> FieldError:
+    return FieldError(path, "FieldValueTooLong", f"Too long: may not be more than {limit} bytes")
+
+
+def too_many(path: str, have: int, limit: int) -> FieldError:
+    return FieldError(path, "FieldValueTooMany", f"Too many: {have}: must have at most {limit} items")
 
 
 def _qualified(plural: str, group: str) -> str:
