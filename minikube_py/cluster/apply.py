@@ -6,10 +6,9 @@ Objects carry kubectl's last-applied annotation, so `kubectl apply` of the same 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from minikube_py.apimachinery import meta, schema
+from minikube_py.apimachinery import meta, patch_strategic, schema
 from minikube_py.apimachinery.errors import StatusError
 from minikube_py.apimachinery.meta import GVK, Object
-from minikube_py.apimachinery.patch_strategic import strategic_merge
 from minikube_py.apimachinery.patch_three_way import deletions, last_applied, with_last_applied
 from minikube_py.apiserver.operations import Operations
 
@@ -96,7 +95,7 @@ def _apply_one(operations: Operations, obj: Object, namespace: str) -> Applied:
     definition = schema.definition_of(GVK.of(obj))
     patch = deletions(last_applied(live), with_last_applied(obj), lambda path: schema.merge_key(definition, path))
     patch["metadata"].pop("resourceVersion", None)
-    new = operations.update(strategic_merge(live, patch, definition))
+    new = operations.update(patch_strategic.apply(live, patch))
     outcome = "unchanged" if new["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"] else "configured"
     return Applied(printed, meta.name(obj), target_namespace, outcome)
 

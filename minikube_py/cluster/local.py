@@ -1,54 +1,316 @@
-"""One cluster on the running event loop: every component, introduced to the others and started in order.
-
-store and operations      what everybody talks to
-gate, fabric              the network, with policies in force before the first socket
-proxy, controllers,       watch and act
-  scheduler
-kubelets                  one a node; pods run from here on
-addons                    namespaces, CoreDNS, the ingress controller
-doors                     127.0.0.1:8080 and :8443, the API server
-"""
+"""What people ask of a running cluster: apply, wait, scale, kill, look. For code on the cluster's own loop."""
 
 import asyncio
-import logging
-import os
-import random
-import tempfile
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from minikube_py.aiokit.clock import Clock, LoopClock
-from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.errors import StatusError, not_found
+from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Object
-from minikube_py.apiserver.operations import Operations
-from minikube_py.client.reconcile import Agent
-from minikube_py.cluster import addons
-from minikube_py.cni.addresses import Addresses, RangeLock, lease_slice
-from minikube_py.cni.fabric import Fabric
-from minikube_py.controllers.start import reconcilers
-from minikube_py.coredns.server import program as coredns_program
-from minikube_py.images.catalog import Catalog
-from minikube_py.kinds.clusterconfig import ClusterConfig
-from minikube_py.kube_proxy.server import KubeProxy
-from minikube_py.kubelet.agent import Kubelet
-from minikube_py.kubelet.runtime import KubeletRuntime
-from minikube_py.networkpolicy.agent import PolicyGate
-from minikube_py.scheduler.agent import Scheduler
+from minikube_py.client.runtime import Streams
+from minikube_py.cluster import apply as applying
+from minikube_py.cluster.composition import Composition, StartError
+from minikube_py.cluster.problems import Problem, problems
+from minikube_py.cluster.targets import Target, UnknownTarget, is_ready, kind_named, parse, pod_of, pods_of
+from minikube_py.cluster.urls import scheme, urls
+from minikube_py.cluster.waiting import WORKLOADS, not_ready, unready_workloads, until
 
-if TYPE_CHECKING:
-    from minikube_py.apiserver.server import APIServer
-
-__all__ = ["LocalCluster"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["LocalCluster", "StartError"]
 
 
-class LocalCluster:
-    """A running cluster, for code on its own event loop.
+class LocalCluster(Composition):
+    """A running cluster with the verbs that `testing.Cluster` and `mkpy up` offer."""
 
-    Resource handling: `start()` undoes itself when it fails; `stop()` ends every pod, task and socket, in reverse
-    order of the start, and removes the folders it made.
-    """
+    # Facts
+
+    @property
+    def node_count(self) -> int:
+        return self.config.nodes
+
+    @property
+    def api_url(self) -> str:
+        return self._api.url if self._api else ""
+
+    @property
+    def dns_address(self) -> tuple[str, int]:
+        """Where `dig` reaches the cluster's DNS."""
+        return self.addresses.dns_ip, self.fabric.real_port(53)
+
+    @property
+    def low_port_offset(self) -> int:
+        """What is added to ports below 1024; 0 where they can be bound."""
+        return self.fabric.real_port(80) - 80
+
+    def is_service_address(self, address: str) -> bool:
+        """Tell whether an address is a Service's, a balancer's or a node's: judged behind it, not at it."""
+        return self.addresses.contains(address) and not self.addresses.is_pod(address)
+
+    def door(self, scheme_: str) -> str | None:
+        """Return the ingress' URL on 127.0.0.1, or None without an ingress controller."""
+        if not self.config.ingress.enabled:
+            return None
+        return f"{scheme_}://127.0.0.1:{self.http_port if scheme_ == 'http' else self.https_port}"
+
+    def facts(self) -> dict[str, Any]:
+        """Return what other commands need to know: the content of cluster.json."""
+        return {
+            "name": self.name,
+            "nodes_count": self.node_count,
+            "api": self.api_url,
+            "token": self._api.token if self._api else "",
+            "ca": str(self.state_dir / "ca.crt") if self._api else "",
+            "kubeconfig": str(self.state_dir / "kubeconfig") if self._api else "",
+            "ranges": {
+                "nodes": str(self.addresses.nodes),
+                "pods": str(self.addresses.pods),
+                "services": str(self.addresses.services),
+                "load_balancers": str(self.addresses.load_balancers),
+            },
+            "dns": {"address": self.dns_address[0], "port": self.dns_address[1], "domain": self.config.dns.domain},
+            "ingress": {"http": self.door("http"), "https": self.door("https")},
+            "low_port_offset": self.low_port_offset,
+            "urls": urls(self.operations, http=self.door("http"), real_port_offset=self.low_port_offset),
+        }
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong, by object."""
+        return problems(self.operations)
+
+    def port_notice(self) -> str | None:
+        """Return the one line about moved ports, or None where ports are exact."""
+        if not self.low_port_offset:
+            return None
+        return (
+            "this machine forbids ports below 1024 to ordinary users: from outside, port 80 is "
+            f"{80 + self.low_port_offset} (pods still dial 80). The cure: "
+            "sudo sysctl net.ipv4.ip_unprivileged_port_start=53"
+        )
+
+    def failure_report(self) -> list[tuple[str, str]]:
+        """Return (title, text) sections for the report of a failed test."""
+        found = [str(problem) for problem in self.problems()]
+        pods = [
+            f"{meta.namespace(pod)}/{meta.name(pod)}  {'Ready' if is_ready(pod) else meta.status(pod).get('phase')}  "
+            f"{meta.status(pod).get('podIP', '-')}"
+            for pod in self.operations.list("pods")
+        ]
+        denied = [
+            f"{denial.flow.source} -> {denial.flow.destination}:{denial.flow.port}  {denial.verdict.because}"
+            for denial in list(self.fabric.denials)[-20:]
+        ]
+        sections = [("problems", found), ("pods", pods), ("denied by policy", denied)]
+        return [(title, "\n".join(lines)) for title, lines in sections if lines]
+
+    async def kubeconfig(self) -> str:
+        """Write the kubeconfig (0600), starting the API server if need be; return its path."""
+        await self.serve_api()
+        path = self.state_dir / "kubeconfig"
+        if not path.exists():
+            self.write_kubeconfig(path)
+        return str(path)
+
+    def write_kubeconfig(self, path: str | Path) -> None:
+        from minikube_py.apiserver.kubeconfig import write
+
+        assert self._api is not None
+        write(Path(path), name=self.name, server=self._api.url, token=self._api.token, ca=self.certificates.ca_pem)
+
+    # Verbs
+
+    def create_missing_namespaces(self, objects: Sequence[Object], *, strict: bool) -> list[str]:
+        """Create the namespaces that manifests are in but nobody makes; return their names.
+
+        Error handling: StartError naming them when `strict`.
+        """
+        missing = applying.missing_namespaces(objects, self.operations)
+        if missing and strict:
+            raise StartError(f"namespaces {', '.join(missing)} not found: no manifest makes them (--strict)")
+        for name in missing:
+            self.operations.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        return missing
+
+    def apply(self, objects: Sequence[Object], *, namespace: str = "default") -> list[applying.Applied]:
+        """Apply manifests as `kubectl apply` does."""
+        return list(applying.apply(self.operations, objects, namespace=namespace))
+
+    def delete_objects(self, objects: Sequence[Object], *, namespace: str = "default") -> list[applying.Applied]:
+        """Delete what manifests name."""
+        return list(applying.delete(self.operations, objects, namespace=namespace))
+
+    def target(self, text: str, namespace: str = "default") -> Target:
+        """Read `deployment/api`, `svc/api`, `pod/x`."""
+        return parse(text, self.operations.registry, namespace)
+
+    def delete(self, target: str, *, namespace: str = "default", grace_period: int | None = None) -> None:
+        """Delete one object; it returns once it is marked for deletion."""
+        found = self.target(target, namespace)
+        self.operations.delete(found.resource, found.name, found.namespace, grace_period=grace_period)
+
+    def scale(self, target: str, replicas: int, *, namespace: str = "default") -> None:
+        """Set the replicas of a workload."""
+        found = self.target(target, namespace)
+
+        def change(obj: Object) -> None:
+            if "replicas" not in obj.get("spec", {}):
+                raise UnknownTarget(f"{found} can't be scaled: it has no spec.replicas")
+            obj["spec"]["replicas"] = replicas
+
+        if self.operations.modify(found.resource, found.name, found.namespace, change) is None:
+            raise self._missing(found)
+
+    def kill(self, target: str, *, n: int = 1, namespace: str = "default") -> list[str]:
+        """Kill `n` pods of a target without grace; return their names."""
+        if "/" in target:
+            found = self.target(target, namespace)
+            pods = pods_of(self.operations, found)
+            if not pods:
+                raise self._missing(found)
+        else:
+            pods = [pod_of(self.operations, target, namespace)]
+        victims = [pod for pod in pods if not meta.terminating(pod)][:n]
+        for pod in victims:
+            self.operations.delete("pods", meta.name(pod), meta.namespace(pod), grace_period=0)
+        return [meta.name(pod) for pod in victims]
+
+    def get(self, target: str, *, selector: str | None = None, namespace: str | None = None) -> Any:
+        """Return one object (None if absent) or the list of a kind."""
+        if "/" in target:
+            found = self.target(target, namespace or "default")
+            return meta.copy(self.operations.get(found.resource, found.name, found.namespace))
+        kind = kind_named(target, self.operations.registry)
+        where = None if namespace == "*" or not kind.namespaced else namespace or "default"
+        matching = Selector.parse(selector) if selector else None
+        return [meta.copy(obj) for obj in self.operations.list(kind.resource, where, matching)]
+
+    def logs(
+        self,
+        target: str,
+        *,
+        container: str | None = None,
+        previous: bool = False,
+        tail: int | None = None,
+        namespace: str = "default",
+    ) -> str:
+        """Return what a container wrote."""
+        pod = pod_of(self.operations, target, namespace)
+        log = self.runtime.log(
+            meta.namespace(pod), meta.name(pod), container or self._first_container(pod), previous=previous
+        )
+        lines = [line.text for line in log.lines()]
+        return "".join(f"{line}\n" for line in (lines[-tail:] if tail is not None else lines))
+
+    async def execute(
+        self,
+        target: str,
+        command: Sequence[str],
+        *,
+        container: str | None = None,
+        stdin: bytes = b"",
+        namespace: str = "default",
+    ) -> tuple[int, bytes, bytes]:
+        """Run a command in a container; return exit code, stdout and stderr."""
+        pod = pod_of(self.operations, target, namespace)
+        out, err = bytearray(), bytearray()
+
+        async def to_out(data: bytes) -> None:
+            out.extend(data)
+
+        async def to_err(data: bytes) -> None:
+            err.extend(data)
+
+        reader = asyncio.StreamReader()
+        reader.feed_data(stdin)
+        reader.feed_eof()
+        streams = Streams(stdin=reader, stdout=to_out, stderr=to_err)
+        code = await self.runtime.execute(
+            meta.namespace(pod), meta.name(pod), container or self._first_container(pod), list(command), streams
+        )
+        return code, bytes(out), bytes(err)
+
+    @staticmethod
+    def _first_container(pod: Object) -> str:
+        return str(meta.spec(pod)["containers"][0]["name"])
+
+    async def wait(
+        self,
+        target: str,
+        *,
+        ready: int | None = None,
+        condition: str | None = None,
+        timeout: float = 30.0,
+        namespace: str = "default",
+    ) -> None:
+        """Wait until a target is ready; see `testing.Cluster.wait`."""
+        found = self.target(target, namespace)
+        await until(
+            self.operations, {found.resource, "pods"}, lambda view: not_ready(view, found, ready, condition), timeout
+        )
+
+    async def wait_gone(self, target: str, *, timeout: float = 30.0, namespace: str = "default") -> None:
+        """Wait until a target doesn't exist."""
+        found = self.target(target, namespace)
+        await until(
+            self.operations,
+            {found.resource},
+            lambda view: f"{found} still exists" if view.get(found.resource, found.name, found.namespace) else None,
+            timeout,
+        )
+
+    async def wait_ready(self, timeout: float) -> None:
+        """Wait until every workload and pod is ready, and their endpoints are published."""
+        await until(self.operations, (*WORKLOADS, "pods"), unready_workloads, timeout)
+        await self.endpoints_published()
+
+    async def settle(self, timeout: float = 10.0) -> None:
+        """Wait until no controller has anything to do now."""
+        async with asyncio.timeout(timeout):
+            while not all(agent.idle for agent in self._agents):
+                await asyncio.sleep(0)
+
+    def address(self, target: str, *, port: int | str | None = None, namespace: str = "default") -> tuple[str, int]:
+        """Return (IP, port) at which a Service, pod or Ingress is reached from this process."""
+        found = self.target(target, namespace)
+        obj = self.operations.get(found.resource, found.name, found.namespace)
+        if obj is None:
+            raise self._missing(found)
+        if found.resource == "ingresses.networking.k8s.io":
+            if not self.config.ingress.enabled:
+                raise UnknownTarget("this cluster has no ingress controller (ingress.enabled: false)")
+            return "127.0.0.1", self.http_port
+        if found.resource == "services":
+            spec = meta.spec(obj)
+            if spec.get("clusterIP") in (None, "", "None"):
+                raise UnknownTarget(
+                    f"{found} is headless or an ExternalName: it has no address of its own; use its pods"
+                )
+            return spec["clusterIP"], self.fabric.real_port(_chosen(found, spec.get("ports") or (), port, "port"))
+        pods = pods_of(self.operations, found)
+        ready = [pod for pod in pods if is_ready(pod)]
+        if not ready:
+            raise UnknownTarget(f"{found} has no ready pod")
+        ports = [p for c in meta.spec(ready[0])["containers"] for p in c.get("ports") or ()]
+        chosen = port if isinstance(port, int) else _chosen(found, ports, port, "containerPort")
+        return meta.status(ready[0])["podIP"], self.fabric.real_port(chosen)
+
+    def url(self, target: str, *, port: int | str | None = None, namespace: str = "default") -> str:
+        """Return a URL that works from this process."""
+        address, real_port = self.address(target, port=port, namespace=namespace)
+        plain = real_port - self.low_port_offset if real_port - self.low_port_offset in (80, 443) else real_port
+        how = scheme({"port": plain, "name": port if isinstance(port, str) else ""})
+        usual = {"http": 80, "https": 443}.get(how)
+        return f"{how}://{address}" if real_port == usual else f"{how}://{address}:{real_port}"
+
+    def _missing(self, target: Target) -> StatusError:
+        kind = self.operations.registry.by_resource(target.resource)
+        return not_found(kind.plural, target.name, kind.group)
+
+
+def _chosen(target: Target, ports: Sequence[Mapping[str, Any]], wanted: int | str | None, key: str) -> int:
+    """Return the number of the port that is meant: by number, by name, or the only (else the first) one."""
+    for entry in ports:
+        if wanted in (None, entry[key], entry.get("name")):
+            return int(entry[key])
+    known = ", ".join(f"{p[key]}" + (f" ({p['name']})" if p.get("name") else "") for p in ports) or "none"
+    raise UnknownTarget(f"{target} has no port {wanted}; it has: {known}")

@@ -65,6 +65,13 @@ class Addresses:
     def dns_ip(self) -> str:
         return str(self.services[10])
 
+    def is_pod(self, address: str) -> bool:
+        """Tell whether an address lies in the pods' range."""
+        try:
+            return IPv4Address(address) in self.pods
+        except ValueError:
+            return False
+
     def contains(self, address: str) -> bool:
         """Tell whether an address is one of this cluster's own."""
         try:
@@ -72,6 +79,14 @@ class Addresses:
         except ValueError:
             return False
         return ip in self.pods or ip in self.services or ip in self.nodes or ip in self.load_balancers
+
+    def is_service(self, address: str) -> bool:
+        """Tell whether an address is a Service's: a cluster IP or a load balancer's."""
+        try:
+            ip = IPv4Address(address)
+        except ValueError:
+            return False
+        return ip in self.services or ip in self.load_balancers
 
 
 class RangeLock:

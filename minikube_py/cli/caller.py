@@ -1,0 +1,82 @@
+"""The pod (or the outside) that `mkpy curl` and `mkpy dig` call as."""
+
+import socket
+from typing import Any
+
+from minikube_py.apimachinery import meta, names
+from minikube_py.cli.api import Client, RemoteView
+from minikube_py.cli.console import ExitCode, Failure
+from minikube_py.cluster.caller import Caller, outside, pod_caller
+from minikube_py.cluster.targets import UnknownTarget, pod_of
+
+__all__ = ["CommandCaller", "caller"]
+
+
+class CommandCaller:
+    """A `Caller` that can explain what went wrong."""
+
+    def __init__(self, who: Caller, client: Client, view: RemoteView) -> None:
+        self.who = who
+        self.ip = who.ip
+        self._client = client
+        self._view = view
+
+    def locate(self, host: str, port: int) -> tuple[str, int]:
+        return self.who.locate(host, port)
+
+    def explain_name(self, host: str, error: socket.gaierror) -> str:
+        """Say why a name doesn't resolve and which name would."""
+        first = host.split(".")[0]
+        services = self._view.list("services")
+        same = [f"{meta.name(s)}.{meta.namespace(s)}" for s in services if meta.name(s) == first]
+        if error.errno == socket.EAI_AGAIN:
+            return (
+                "no answer from the cluster's DNS: is CoreDNS running (mkpy get pods -n kube-system), "
+                "or does a NetworkPolicy cut port 53?"
+            )
+        if same and host == first:
+            return f'"{host}" was asked from namespace {self.who.namespace}; it lives elsewhere: use {same[0]}'
+        nearest = names.nearest(first, [meta.name(s) for s in services])
+        detail = error.__notes__[0] if getattr(error, "__notes__", None) else str(error.args[-1])
+        return detail + (f"\ndid you mean {nearest}?" if nearest and nearest != first else "")
+
+    def explain(self, symptom: str) -> str:
+        """Say why a connection failed: the cluster's own record of denials first, then the usual suspects."""
+        try:
+            denials = self._client.request("GET", "/minikube-py/denials", query={"source": self.who.ip or "127.0.0.1"})
+        except Exception:  # the explanation is an extra: without it the symptom still stands
+            denials = []
+        if denials:
+            last = denials[-1]
+            return f"DROPPED {self.who.name} -> {last['destination']}:{last['port']}: {last['because']}"
+        return symptom
+
+
+def caller(facts: dict[str, Any], from_pod: str | None, namespace: str | None) -> CommandCaller:
+    """Return who calls.
+
+    Error handling: Failure (exit code 2) naming the nearest pod when there is none of that name.
+    """
+    client = Client(facts)
+    view = RemoteView(client)
+    if from_pod is None:
+        return CommandCaller(outside(view, facts), client, view)
+    try:
+        pod = pod_of(view, from_pod, namespace or _namespace_of(view, from_pod))
+    except UnknownTarget as error:
+        raise Failure(str(error), ExitCode.USAGE) from None
+    if not meta.status(pod).get("podIP"):
+        raise Failure(f"pod {meta.name(pod)} has no address yet ({meta.status(pod).get('phase', 'Pending')})")
+    return CommandCaller(pod_caller(pod, facts), client, view)
+
+
+def _namespace_of(view: RemoteView, name: str) -> str:
+    """Without -n: default, or the only namespace that has a pod or workload of this name."""
+    bare = name.split("/")[-1]
+    homes = {
+        meta.namespace(obj)
+        for resource in ("pods", "deployments.apps", "statefulsets.apps", "daemonsets.apps")
+        for obj in view.list(resource)
+        if meta.name(obj) == bare
+    }
+    return homes.pop() if len(homes) == 1 else "default"

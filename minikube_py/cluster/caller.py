@@ -1,0 +1,99 @@
+"""Being a pod from outside the process' loop: how curl, dig and test clients find what a pod would find.
+
+A caller has the pod's source address, asks the cluster's DNS with the pod's search path, and knows which ports below
+1024 were moved. The outside caller (no pod) reaches Ingress hosts through the ingress controller's host address.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+from urllib.parse import urlsplit
+
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Object
+from minikube_py.client.api import View
+from minikube_py.cluster.urls import ingress_hosts
+from minikube_py.cni.resolvconf import ResolvConf, pod_resolv_conf
+from minikube_py.cni.resolver import StubResolver
+
+__all__ = ["Caller", "outside", "pod_caller"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: a pod, or the outside (`ip` is "")."""
+
+    ip: str
+    name: str
+    namespace: str
+    resolver: StubResolver | None
+    ranges: tuple[IPv4Network, ...]
+    low_port_offset: int
+    doors: Mapping[str, Mapping[int, tuple[str, int]]] = field(default_factory=dict)
+    """Outside: Ingress host (`*.x` for wildcards) → port that a URL says → address and port that work."""
+
+    def locate(self, host: str, port: int) -> tuple[str, int]:
+        """Return the address and port at which `host:port` is really reached.
+
+        Error handling: `socket.gaierror` as a pod's libc raises it.
+        """
+        if self.resolver is not None:
+            host = self.resolver.resolve_blocking(host)[0]
+        elif door := self._door(host).get(port):
+            return door
+        return host, self.real_port(host, port)
+
+    def _door(self, host: str) -> Mapping[int, tuple[str, int]]:
+        parent = f"*.{host.partition('.')[2]}"
+        return self.doors.get(host) or self.doors.get(parent) or {}
+
+    def real_port(self, address: str, port: int) -> int:
+        """Return the port that is really bound for a port of one of the cluster's addresses."""
+        if port >= 1024 or not self.low_port_offset:
+            return port
+        try:
+            ip = IPv4Address(address)
+        except ValueError:
+            return port
+        return port + self.low_port_offset if any(ip in network for network in self.ranges) else port
+
+
+def _ranges(facts: Mapping[str, Any]) -> tuple[IPv4Network, ...]:
+    return tuple(IPv4Network(text) for text in facts["ranges"].values())
+
+
+def pod_caller(pod: Object, facts: Mapping[str, Any]) -> Caller:
+    """Return the caller that is this pod; `facts` are those of `LocalCluster.facts`."""
+    ranges, offset = _ranges(facts), facts["low_port_offset"]
+    dns = facts["dns"]
+    spec = meta.spec(pod)
+    conf = pod_resolv_conf(
+        spec, meta.namespace(pod), cluster_dns=dns["address"], cluster_domain=dns["domain"], host=_host_conf()
+    )
+    ip = meta.status(pod).get("podIP") or ""
+    caller = Caller(ip, meta.name(pod), meta.namespace(pod), None, ranges, offset)
+    hostname = spec.get("hostname") or meta.name(pod)
+    resolver = StubResolver(
+        conf, {"localhost": (ip,), hostname.lower(): (ip,)}, source=ip, real_port=caller.real_port, types=("A",)
+    )
+    return Caller(ip, caller.name, caller.namespace, resolver, ranges, offset)
+
+
+def _host_conf() -> ResolvConf:
+    try:
+        with open("/etc/resolv.conf") as file:
+            return ResolvConf.parse(file.read())
+    except OSError:
+        return ResolvConf()
+
+
+def outside(view: View, facts: Mapping[str, Any]) -> Caller:
+    """Return the caller outside the cluster: 127.0.0.1, with Ingress hosts mapped to the ingress controller."""
+    ports: dict[int, tuple[str, int]] = {}
+    for usual, key in ((80, "http"), (443, "https")):
+        if url := facts["ingress"].get(key):
+            parts = urlsplit(url)
+            ports[usual] = (parts.hostname or "127.0.0.1", parts.port or usual)
+    doors = {host: ports for _, host, _ in ingress_hosts(view) if host} if ports else {}
+    return Caller("", "outside", "", None, _ranges(facts), facts["low_port_offset"], doors)

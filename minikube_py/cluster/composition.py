@@ -1,0 +1,283 @@
+"""One cluster on the running event loop: every component, introduced to the others and started in order.
+
+store and operations      what everybody talks to
+gate, fabric              the network, with policies in force before the first socket
+proxy, scheduler,         watch and act
+  controllers
+kubelets                  one a node; pods run from here on
+addons                    namespaces, CoreDNS, the ingress controller
+doors                     127.0.0.1:8080 and :8443, the API server
+"""
+
+import asyncio
+import logging
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minikube_py.aiokit.clock import Clock, LoopClock
+from minikube_py.aiokit.tasks import TaskScope
+from minikube_py.apiserver.operations import Operations
+from minikube_py.client.reconcile import Agent
+from minikube_py.cluster import addons
+from minikube_py.cni.addresses import Addresses, AddressRangeTaken, RangeLock, lease_slice
+from minikube_py.cni.fabric import Fabric
+from minikube_py.cni.ipam import Pool
+from minikube_py.controllers.start import reconcilers
+from minikube_py.coredns import server as coredns
+from minikube_py.images.catalog import Catalog
+from minikube_py.images.container import Main
+from minikube_py.ingress import server as ingress
+from minikube_py.kinds.clusterconfig import ClusterConfig
+from minikube_py.kube_proxy.server import KubeProxy
+from minikube_py.kubelet.agent import Kubelet
+from minikube_py.kubelet.runtime import KubeletRuntime
+from minikube_py.networkpolicy.agent import PolicyGate
+from minikube_py.networkpolicy.profiles import PROFILES
+from minikube_py.scheduler.agent import Scheduler
+
+if TYPE_CHECKING:
+    from minikube_py.apiserver.certificates import CertificateAuthority
+    from minikube_py.apiserver.server import APIServer
+
+__all__ = ["Composition", "StartError"]
+
+logger = logging.getLogger(__name__)
+
+
+class StartError(Exception):
+    """The cluster can't start; one sentence with the next step. `code` is mkpy's exit code."""
+
+    def __init__(self, message: str, code: int = 2) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Composition:
+    """A running cluster, for code on its own event loop.
+
+    Resource handling: `start()` undoes itself when it fails; `stop()` ends every pod, task and socket, in reverse
+    order of the start, and removes the folders it made.
+    """
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        *,
+        images: Mapping[str, Any] | None = None,
+        state_dir: Path | None = None,
+        serve_api: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        self.config = config
+        self.name = config.name
+        self._images = {**config.images, **(images or {})}
+        self._state_dir = state_dir
+        self._serve_api = serve_api
+        self._clock = clock or LoopClock()
+        self._undo: list[tuple[str, Callable[[], Any]]] = []
+        self._api: APIServer | None = None
+        self.http_port = self.https_port = 0
+
+    # Start and stop
+
+    async def start(self) -> None:
+        """Bring everything up in the order of the module docstring.
+
+        Error handling: StartError in one sentence; whatever was started by then is stopped again.
+        """
+        try:
+            self._take_addresses()
+            self._start_store()
+            self._start_network()
+            self._start_controllers()
+            await self._start_nodes()
+            self._install_addons()
+            await self._open_doors()
+        except BaseException as error:
+            await self.stop()
+            if isinstance(error, AddressRangeTaken):
+                raise StartError(str(error)) from error
+            if isinstance(error, OSError):
+                raise StartError(f"can't start: {error.strerror or error}") from error
+            raise
+
+    async def stop(self) -> None:
+        """Stop everything, in reverse order of the start; idempotent."""
+        while self._undo:
+            what, undo = self._undo.pop()
+            try:
+                result = undo()
+                if asyncio.iscoroutine(result):
+                    await result
+            except Exception:
+                logger.exception("stop failed part=%s cluster=%s", what, self.name)
+
+    def _on_stop(self, what: str, undo: Callable[[], Any]) -> None:
+        self._undo.append((what, undo))
+
+    def _take_addresses(self) -> None:
+        networking = self.config.networking
+        given = {
+            "nodes": networking.node_subnet,
+            "pods": networking.pod_subnet,
+            "services": networking.service_subnet,
+            "load_balancers": networking.load_balancer_pool,
+        }
+        chosen = {key: network for key, network in given.items() if network is not None}
+        if networking.node_subnet is not None:
+            self.addresses = replace(Addresses(), **chosen)
+            lock = RangeLock(self.addresses)
+        else:
+            addresses, lock = lease_slice()
+            self.addresses = replace(addresses, **chosen)
+        self._on_stop("address range", lock.close)
+
+    def _start_store(self) -> None:
+        self.operations = Operations(self._clock, addresses=self.addresses, seed=self.config.seed)
+        self._scope = TaskScope(f"cluster-{self.name}")
+        self._on_stop("tasks", self._scope.close)
+        for namespace in addons.namespaces():
+            self.operations.create(namespace)
+
+    def _start_network(self) -> None:
+        networking = self.config.networking
+        profile = PROFILES[networking.cni]
+        self.gate = PolicyGate(self.operations, self.addresses, self._clock, enforce=profile.enforces)
+        self.gate.start()
+        self._on_stop("policies", self.gate.stop)
+        self.fabric = Fabric(
+            gate=self.gate, addresses=self.addresses, deny="reset" if networking.deny == "reset" else "hold"
+        )
+        self._on_stop("fabric", self.fabric.close)
+        self.proxy = KubeProxy(self.operations, self.fabric, self._clock, mode=networking.kube_proxy_mode)
+        self.proxy.start()
+        self._on_stop("kube-proxy", self.proxy.stop)
+
+    def _start_controllers(self) -> None:
+        scheduler = Scheduler(self.operations, self._clock)
+        scheduler.start(self._scope)
+        self._on_stop("scheduler", scheduler.stop)
+        self._scheduler = scheduler
+        self._agents = [
+            Agent(reconciler, self.operations, self._clock)
+            for reconciler in reconcilers(
+                chance=random.Random(self.config.seed),
+                load_balancers=Pool(self.addresses.load_balancers),
+            )
+        ]
+        for agent in self._agents:
+            agent.start(self._scope)
+            self._on_stop(agent.name, agent.stop)
+
+    async def _start_nodes(self) -> None:
+        self.runtime = KubeletRuntime()
+        self._catalog = Catalog(self._images, self._own_images())
+        for index in range(self.config.nodes):
+            await self.add_node(index)
+
+    def _own_images(self) -> dict[str, Main]:
+        dns = self.config.dns
+        return {
+            addons.COREDNS_IMAGE.rpartition(":")[0]: coredns.program(
+                self.operations, self._clock, domain=dns.domain, upstreams=dns.upstreams
+            ),
+            addons.INGRESS_IMAGE.rpartition(":")[0]: ingress.program(
+                self.operations, self._clock, certificate_authority=self.certificates, https_port=self._https_port
+            ),
+        }
+
+    async def add_node(self, index: int) -> None:
+        """Start the kubelet of one more node; index 0 is the control plane."""
+        kubelet = Kubelet(
+            self.operations,
+            self._clock,
+            node="control-plane" if index == 0 else "worker" if index == 1 else f"worker{index}",
+            index=index,
+            addresses=self.addresses,
+            fabric=self.fabric,
+            catalog=self._catalog,
+            gate=self.gate,
+            published=self.endpoints_published,
+            state_dir=self.state_dir,
+            cluster_domain=self.config.dns.domain,
+            tainted=index == 0 and self.config.nodes > 1,
+        )
+        await kubelet.start()
+        self.runtime.add(kubelet)
+        self._on_stop(f"node {kubelet.node}", kubelet.stop)
+
+    def _install_addons(self) -> None:
+        dns = self.config.dns
+        corefile = default_corefile(dns.domain, dns.upstreams, dns.stub_domains)
+        objects = [
+            addons.kubernetes_service(self.addresses),
+            *addons.coredns(self.addresses, dns.domain, corefile, dns.replicas),
+            *(addons.ingress_nginx() if self.config.ingress.enabled else ()),
+        ]
+        for obj in objects:
+            self.operations.create(obj)
+
+    async def _open_doors(self) -> None:
+        if self.config.ingress.enabled:
+            wanted = self.config.ingress
+            self.http_port = self._publish("http", wanted.http_port)
+            self.https_port = self._publish("https", wanted.https_port)
+        if self._serve_api:
+            await self.serve_api()
+
+    def _publish(self, port_name: str, wanted: int) -> int:
+        """Open an ingress port on 127.0.0.1: the wanted one, or the next that is free."""
+        for port in range(wanted, min(wanted + 100, 65536)):
+            try:
+                door = self.proxy.publish("127.0.0.1", port, "ingress-nginx", "ingress-nginx-controller", port_name)
+            except OSError:
+                continue
+            self._on_stop(f"door {port}", door.close)
+            return port
+        raise StartError(f"ports {wanted} to {wanted + 99} of 127.0.0.1 are all taken; set ingress.{port_name}Port")
+
+    async def serve_api(self) -> "APIServer":
+        """Start the API server for kubectl, unless it runs already."""
+        if self._api is None:
+            from minikube_py.apiserver.server import APIServer
+
+            self._api = APIServer(
+                self.operations,
+                runtime=self.runtime,
+                clock=self._clock,
+                port=self.config.api_server.port,
+                version=self.config.api_server.version,
+                certificates=self.certificates,
+            )
+            await self._api.start()
+            self._on_stop("API server", self._api.stop)
+        return self._api
+
+    @cached_property
+    def certificates(self) -> "CertificateAuthority":
+        """The cluster's certificate authority, made when the first certificate is asked for."""
+        from minikube_py.apiserver.certificates import CertificateAuthority
+
+        return CertificateAuthority(self.addresses)
+
+    @property
+    def state_dir(self) -> Path:
+        """The cluster's folder; made when the first file is to be written into it."""
+        if self._state_dir is None:
+            self._state_dir = Path(tempfile.mkdtemp(prefix=f"minikube-py-{self.name}-"))
+            self._undo.insert(0, ("folder", lambda: shutil.rmtree(self._state_dir or "", ignore_errors=True)))
+        return self._state_dir
+
+    async def endpoints_published(self) -> None:
+        """Return once the endpoint controllers have seen all that is committed; the proxy follows in the same commit."""
+        while not all(agent.idle for agent in self._agents if agent.name in _ENDPOINT_CONTROLLERS):
+            await asyncio.sleep(0)
+
+
+_ENDPOINT_CONTROLLERS = ("endpoint-slice-controller", "endpoint-controller")

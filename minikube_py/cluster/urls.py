@@ -1,0 +1,101 @@
+"""Which addresses work from this machine, for Services and Ingresses: pure, from a view."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Object
+from minikube_py.client.api import View
+
+__all__ = ["SYSTEM_NAMESPACES", "ingress_hosts", "scheme", "service_addresses", "urls"]
+
+SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "ingress-nginx")
+
+_PLAIN_TCP = {
+    5432: "postgresql",
+    6379: "redis",
+    3306: "mysql",
+    27017: "mongodb",
+    5672: "amqp",
+    9092: "kafka",
+    53: "dns",
+}
+
+
+def scheme(port: Mapping[str, Any]) -> str:
+    """Guess a Service port's URL scheme from appProtocol, name and number, as `kubectl cluster-info` does for https."""
+    hint = str(port.get("appProtocol") or port.get("name") or "").lower()
+    if hint.startswith("https") or port["port"] in (443, 8443):
+        return "https"
+    if port["port"] in _PLAIN_TCP and not hint.startswith("http"):
+        return "tcp"
+    return "http"
+
+
+def real(port: int, offset: int) -> int:
+    """Return the port that is really bound: ports below 1024 move up by `offset` where they can't be had."""
+    return port + offset if port < 1024 else port
+
+
+def _authority(scheme_: str, address: str, port: int) -> str:
+    usual = {"http": 80, "https": 443}.get(scheme_)
+    return f"{scheme_}://{address}" if port == usual else f"{scheme_}://{address}:{port}"
+
+
+def service_addresses(service: Object, offset: int, node_ips: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield (URL, what it is) for each way into a Service from this machine."""
+    spec = meta.spec(service)
+    for port in spec.get("ports") or ():
+        if port.get("protocol", "TCP") != "TCP":
+            continue
+        how = scheme(port)
+        for entry in (meta.status(service).get("loadBalancer") or {}).get("ingress") or ():
+            if entry.get("ip"):
+                yield _authority(how, entry["ip"], real(port["port"], offset)), "LoadBalancer"
+        if port.get("nodePort") and node_ips:
+            yield _authority(how, node_ips[0], port["nodePort"]), "NodePort, on every node"
+        if spec.get("clusterIP") not in (None, "", "None"):
+            yield _authority(how, spec["clusterIP"], real(port["port"], offset)), "ClusterIP"
+
+
+def ingress_hosts(view: View) -> Iterator[tuple[Object, str, str]]:
+    """Yield (Ingress, host, path) for each rule; host is "" for a rule without one."""
+    for ingress in view.list("ingresses.networking.k8s.io"):
+        for rule in meta.spec(ingress).get("rules") or ():
+            for path in (rule.get("http") or {}).get("paths") or ({},):
+                yield ingress, rule.get("host", ""), path.get("path", "/")
+        if not meta.spec(ingress).get("rules") and meta.spec(ingress).get("defaultBackend"):
+            yield ingress, "", "/"
+
+
+def urls(view: View, *, http: str | None, real_port_offset: int) -> list[dict[str, str]]:
+    """Return what `up` prints: `{name, url, about}` for each Ingress rule and each Service of the user."""
+    found: list[dict[str, str]] = []
+    if http:
+        for ingress, host, path in ingress_hosts(view):
+            if host.endswith(".localhost"):
+                url = http.replace("127.0.0.1", host) + path
+                how = f"ingress/{meta.name(ingress)}"
+            elif host:
+                url = f"{http}{path}"
+                how = f"ingress/{meta.name(ingress)}   curl -H 'Host: {host.replace('*', 'any')}' {url}"
+            else:
+                url, how = f"{http}{path}", f"ingress/{meta.name(ingress)}"
+            found.append({"name": (host or "*") + path, "url": url, "about": how})
+    nodes = [
+        address["address"]
+        for node in view.list("nodes")
+        for address in meta.status(node).get("addresses") or ()
+        if address["type"] == "InternalIP"
+    ]
+    for service in view.list("services"):
+        if meta.namespace(service) in SYSTEM_NAMESPACES or meta.name(service) == "kubernetes":
+            continue
+        name = meta.name(service)
+        if meta.namespace(service) != "default":
+            name += f".{meta.namespace(service)}"
+        found.extend(
+            {"name": name, "url": url, "about": f"service/{meta.name(service)}   {what}"}
+            for url, what in service_addresses(service, real_port_offset, nodes)
+        )
+    return found

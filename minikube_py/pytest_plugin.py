@@ -1,0 +1,110 @@
+"""The pytest plugin: a fresh cluster for each test.
+
+    @pytest.mark.minicluster("k8s/")
+    def test_menu(minicluster): ...
+
+`minicluster` is a `Cluster` of its own for each test (also under xdist); `minicluster_module` and
+`minicluster_session` are shared by a module or the session. The marker takes paths (relative to the test file, else
+to the root folder), YAML text, and the options of `Cluster`. Override the fixtures `minicluster_images`,
+`minicluster_config` and `minicluster_manifests` (all of session scope) to say what every cluster gets.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from minikube_py.testing import Cluster
+
+_CLUSTERS = pytest.StashKey[list[Any]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "minicluster(*manifests, **options): what the test's minicluster is made of (minikube-py)"
+    )
+
+
+@pytest.fixture(scope="session")
+def minicluster_images() -> dict[str, Any]:
+    """Image pattern → what runs, for every cluster; override it."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def minicluster_config() -> Any:
+    """A `kind: Cluster` document (path, YAML text or dict) for every cluster; override it."""
+    return None
+
+
+@pytest.fixture(scope="session")
+def minicluster_manifests() -> tuple[Any, ...]:
+    """Manifests that every cluster starts with; override it."""
+    return ()
+
+
+def _located(source: Any, request: pytest.FixtureRequest) -> Any:
+    """Find a relative path beside the test file or under the root folder."""
+    if not isinstance(source, str | Path) or "\n" in str(source):
+        return source
+    for base in (Path(str(request.path)).parent, request.config.rootpath, Path.cwd()):
+        if (base / source).exists():
+            return base / source
+    return source
+
+
+def _cluster(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
+    from minikube_py.testing import Cluster
+
+    mark = request.node.get_closest_marker("minicluster")
+    options: dict[str, Any] = {
+        "images": request.getfixturevalue("minicluster_images"),
+        "config": _located(request.getfixturevalue("minicluster_config"), request),
+    }
+    manifests = [_located(source, request) for source in request.getfixturevalue("minicluster_manifests")]
+    if mark:
+        manifests += [_located(source, request) for source in mark.args]
+        extra = mark.kwargs.get("images") or {}
+        options = {**options, **mark.kwargs, "images": {**options["images"], **extra}}
+    with Cluster(*manifests, **options) as cluster:
+        request.node.stash.setdefault(_CLUSTERS, []).append(cluster)
+        try:
+            yield cluster
+        finally:
+            request.node.stash[_CLUSTERS].remove(cluster)
+
+
+@pytest.fixture
+def minicluster(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
+    """A fresh cluster for this test."""
+    yield from _cluster(request)
+
+
+@pytest.fixture(scope="module")
+def minicluster_module(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
+    """One cluster for the tests of a module (its `pytestmark` may carry the marker)."""
+    yield from _cluster(request)
+
+
+@pytest.fixture(scope="session")
+def minicluster_session(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
+    """One cluster for the whole session (for each worker, under xdist)."""
+    yield from _cluster(request)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Add what is wrong in the test's cluster to the report of a failed test."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    if report.when != "call" or not report.failed:
+        return
+    for node in item.listchain():
+        for cluster in node.stash.get(_CLUSTERS, []):
+            try:
+                for title, text in cluster.local.failure_report():
+                    report.sections.append((f"{title} (minicluster {cluster.name})", text))
+            except Exception as error:  # a report must never hide the test's own failure
+                report.sections.append(("minicluster", f"no report: {error!r}"))

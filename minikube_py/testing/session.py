@@ -1,0 +1,181 @@
+"""One cluster and its thread: what both handles drive."""
+
+import asyncio
+import itertools
+import os
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+from minikube_py.apimachinery import manifests as loading
+from minikube_py.apimachinery.meta import Object
+from minikube_py.cluster.local import LocalCluster
+from minikube_py.cluster.settings import settings
+from minikube_py.kinds.check import check
+from minikube_py.kinds.registry import Registry
+from minikube_py.testing.results import CommandResult
+from minikube_py.testing.thread import LoopThread
+
+__all__ = ["Session"]
+
+T = TypeVar("T")
+
+_numbers = itertools.count(1)
+
+
+class Session:
+    """Owns a LocalCluster and the thread it runs in.
+
+    Resource handling: `start()` makes the thread; `stop()` stops the cluster, then the thread. A start that fails
+    undoes itself.
+    """
+
+    def __init__(
+        self,
+        manifests: Sequence[Any],
+        *,
+        images: Mapping[str, Any] | None,
+        config: Any,
+        name: str | None,
+        nodes: int | None,
+        strict: bool,
+        wait: float,
+    ) -> None:
+        self._strict = strict
+        self._wait = wait
+        self._registry = Registry()
+        documents = self.objects((*manifests, *((config,) if config is not None else ())))
+        self.config, self._manifests = settings(documents, name=name, nodes=nodes)
+        if self.config.name == "default" and name is None:
+            self.config, _ = settings(documents, name=f"test-{os.getpid()}-{next(_numbers)}", nodes=nodes)
+        self._images = images
+        self._thread: LoopThread | None = None
+        self._local: LocalCluster | None = None
+
+    @property
+    def local(self) -> LocalCluster:
+        if self._local is None:
+            raise RuntimeError(f'cluster "{self.config.name}" is not running; use it inside `with`, or call start()')
+        return self._local
+
+    def objects(self, manifests: Iterable[Any]) -> list[Object]:
+        """Read paths, YAML text and dicts; check them as `mkpy up` does.
+
+        Error handling: ManifestError naming every problem with file:line and field path.
+        """
+        loaded: list[loading.Manifest] = []
+        for source in _flat(manifests):
+            if isinstance(source, dict):
+                loaded.append(loading.from_object(source))
+            elif isinstance(source, str) and "\n" in source:
+                loaded.extend(loading.loads(source))
+            else:
+                loaded.extend(loading.load([os.fspath(source)]))
+        report = check(loaded, self._registry)
+        errors = [*report.errors, *(report.warnings if self._strict else ())]
+        if errors:
+            raise loading.ManifestError(errors)
+        return [manifest.object for manifest in loaded]
+
+    # The thread
+
+    def start(self) -> None:
+        if self._local is not None:
+            return
+        self._thread = LoopThread(self.config.name)
+        local = LocalCluster(self.config, images=self._images)
+        try:
+            self._thread.submit(self._start(local)).result()
+        except BaseException:
+            self._thread.close()
+            self._thread = None
+            raise
+        self._local = local
+
+    async def _start(self, local: LocalCluster) -> None:
+        await local.start()
+        try:
+            local.create_missing_namespaces(self._manifests, strict=self._strict)
+            local.apply(self._manifests)
+            if self._wait:
+                await local.wait_ready(self._wait)
+        except BaseException:
+            await local.stop()
+            raise
+
+    def stop(self) -> None:
+        if self._thread is None:
+            return
+        try:
+            if self._local is not None:
+                self._thread.submit(self._local.stop()).result()
+        finally:
+            self._local = None
+            self._thread.close()
+            self._thread = None
+
+    def submit(self, coro: Coroutine[Any, Any, T]) -> "Future[T]":
+        if self._thread is None:
+            coro.close()
+            raise RuntimeError(f'cluster "{self.config.name}" is not running')
+        return self._thread.submit(coro)
+
+    def run(self, coro: Coroutine[Any, Any, T]) -> T:
+        return self.submit(coro).result()
+
+    def call(self, function: Callable[[], T]) -> T:
+        if self._thread is None:
+            raise RuntimeError(f'cluster "{self.config.name}" is not running')
+        return self._thread.call(function)
+
+    # What both handles do in the same way
+
+    def apply(self, manifests: Sequence[Any], namespace: str) -> list[str]:
+        objects = self.objects(manifests)
+
+        def work() -> list[str]:
+            self.local.create_missing_namespaces(objects, strict=self._strict)
+            return [str(applied) for applied in self.local.apply(objects, namespace=namespace)]
+
+        return self.call(work)
+
+    def delete(self, targets: Sequence[Any], namespace: str, grace_period: int | None) -> None:
+        for target in _flat(targets):
+            if isinstance(target, str) and "\n" not in target and not Path(target).exists() and "/" in target:
+                self.call(
+                    lambda target=target: self.local.delete(  # type: ignore[misc]
+                        target, namespace=namespace, grace_period=grace_period
+                    )
+                )
+            else:
+                objects = self.objects([target])
+                self.call(
+                    lambda objects=objects: self.local.delete_objects(  # type: ignore[misc]
+                        objects, namespace=namespace
+                    )
+                )
+
+    async def execute(
+        self,
+        target: str,
+        command: Sequence[str],
+        container: str | None,
+        stdin: str | bytes,
+        timeout: float,
+        namespace: str,
+    ) -> CommandResult:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        async with asyncio.timeout(timeout):
+            code, out, err = await self.local.execute(
+                target, command, container=container, stdin=data, namespace=namespace
+            )
+        return CommandResult(code, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+def _flat(sources: Iterable[Any]) -> Iterable[Any]:
+    for source in sources:
+        if isinstance(source, list | tuple):
+            yield from _flat(source)
+        else:
+            yield source
