@@ -115,8 +115,8 @@ class PolicyGate:
                     decision.policies,
                 )
             self._deny(flow, decision)
-        elif decision.policies:
-            self.allowed.update(decision.admitted_by)
+        for policy in decision.admitted_by:
+            self.allowed[policy] += 1
         return decision
 
     def judge(self, flow: Flow) -> Decision:

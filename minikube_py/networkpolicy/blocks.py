@@ -45,7 +45,8 @@ class IPBlock:
 
     cidr: str
     exceptions: tuple[str, ...] = ()
-    _network: tuple[int, int] | None = field(default=None, repr=False, compare=False)
+    network: tuple[int, int] | None = field(default=None, repr=False, compare=False)
+    """As (network, mask); None for what no IPv4 address is in."""
     _except: tuple[tuple[int, int], ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
@@ -55,9 +56,9 @@ class IPBlock:
 
     def covers(self, forms: Forms) -> bool:
         """Tell whether an address is in the block and in none of its exceptions."""
-        if self._network is None:
+        if self.network is None:
             return False
-        network, mask = self._network
+        network, mask = self.network
         for form in forms:
             if form & mask == network:
                 break

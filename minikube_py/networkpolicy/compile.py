@@ -1,6 +1,6 @@
 """`PolicySet`: an immutable snapshot of all that decides about flows, compiled as far as it was asked for.
 
-    objects ──with_pod, with_policy, …──► PolicySet ──rules(identity)──► Compiled ──candidates(peer)──► rules to try
+    objects ──with_pod, with_policy, …──► PolicySet ──rules(identity)──► Compiled ──meaning(peer)──► rules to try
 
 Stands for the state of a CNI's policy agent on all nodes. Every change gives a new snapshot that shares with the
 old one what still holds:
@@ -13,19 +13,19 @@ old one what still holds:
 The memos inside are lazily filled: they make answers fast and never different.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.cni.addresses import Addresses
-from minikube_py.networkpolicy.blocks import StandIns
+from minikube_py.networkpolicy.blocks import Forms, IPBlock, StandIns
 from minikube_py.networkpolicy.identity import Endpoint, Identities, Identity, namespace_labels, pod_ip
 from minikube_py.networkpolicy.policy import AdminPolicy, Direction, Policy, Rule, read_admin_policy, read_policy
 from minikube_py.networkpolicy.verdict import Decision
 
-__all__ = ["AdminRule", "Compiled", "Node", "PolicySet", "Side"]
+__all__ = ["AdminRule", "Compiled", "Node", "Numbered", "PolicySet", "Side"]
 
 _MEMO_LIMIT = 1 << 17
 """Verdicts kept: 131,072 of about 300 bytes; a scan of the whole address range can't fill the memory."""
@@ -50,6 +50,8 @@ class AdminRule:
 class Numbered:
     """One rule of a NetworkPolicy that selects the pod."""
 
+    order: int
+    """Its place among all rules for the pod and direction."""
     policy: Policy
     index: int
     rule: Rule
@@ -61,24 +63,40 @@ class Side:
 
     policies: tuple[Policy, ...]
     """NetworkPolicies that select it; none: not isolated in this direction."""
+    names: tuple[str, ...]
+    """Of these policies, as `namespace/name`."""
+    selected_by: tuple[str, ...]
+    """The admin policies that have it as their subject, and `names`."""
     rules: tuple[Numbered, ...]
     admin: tuple[AdminRule, ...]
     """In order of priority."""
     baseline: tuple[AdminRule, ...]
-    _by_identity: dict[Identity, tuple[Numbered, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _blocks: Mapping[int, Mapping[int, Sequence[tuple[Numbered, IPBlock]]]]
+    """Mask → network → the ipBlocks of that CIDR: an address asks once per mask, not once per rule."""
+    _by_identity: dict[Identity | None, tuple[Numbered, ...]] = field(default_factory=dict, compare=False, repr=False)
 
-    def candidates(self, peer: Identity | None) -> tuple[Numbered, ...]:
-        """Return the rules whose peers may be this pod (None: not a pod), in order; addresses are still to be asked."""
-        if peer is None:
-            return self.rules
+    def meaning(self, peer: Identity | None, forms: Forms) -> Sequence[Numbered]:
+        """Return the rules whose peers mean this pod (None: no pod) at this address, in order; ports are not asked."""
         if (found := self._by_identity.get(peer)) is None:
             found = self._by_identity[peer] = tuple(
                 numbered
                 for numbered in self.rules
                 if numbered.rule.peers is None
-                or any(entry.by_address or entry.admits_pod(peer) for entry in numbered.rule.peers)
+                or (peer is not None and any(e.admits_pod(peer) for e in numbered.rule.peers if not e.by_address))
             )
-        return found
+        if not self._blocks:
+            return found
+        covering = {
+            numbered.order: numbered
+            for mask, networks in self._blocks.items()
+            for form in forms
+            for numbered, block in networks.get(form & mask, ())
+            if block.covers(forms)
+        }
+        if not covering:
+            return found
+        covering |= {numbered.order: numbered for numbered in found}
+        return [numbered for _, numbered in sorted(covering.items())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,15 +216,18 @@ class PolicySet:
             if policy.rules(direction) is not None and policy.selects(identity)
         )
         subject_of = [policy for policy in self.admin if policy.selects(identity)]
+        every = [(p, index, rule) for p in policies for index, rule in enumerate(p.rules(direction) or ())]
+        rules = tuple(Numbered(order, *entry) for order, entry in enumerate(every))
+        names = tuple(map(str, policies))
+        admin = _numbered(subject_of, direction, baseline=False)
         return Side(
             policies=policies,
-            rules=tuple(
-                Numbered(policy, index, rule)
-                for policy in policies
-                for index, rule in enumerate(policy.rules(direction) or ())
-            ),
-            admin=_numbered(subject_of, direction, baseline=False),
+            names=names,
+            selected_by=(*dict.fromkeys(str(entry.policy) for entry in admin), *names),
+            rules=rules,
+            admin=admin,
             baseline=_numbered(subject_of, direction, baseline=True),
+            _blocks=_index(rules),
         )
 
     def isolation(self, ip: str) -> tuple[bool, bool]:
@@ -362,3 +383,12 @@ def _numbered(policies: Iterable[AdminPolicy], direction: Direction, *, baseline
         if policy.baseline is baseline
         for index, rule in enumerate(policy.rules(direction))
     )
+
+
+def _index(rules: Iterable[Numbered]) -> Mapping[int, Mapping[int, Sequence[tuple[Numbered, IPBlock]]]]:
+    index: dict[int, dict[int, list[tuple[Numbered, IPBlock]]]] = {}
+    for numbered in rules:
+        for peer in numbered.rule.peers or ():
+            if peer.block is not None and (at := peer.block.network) is not None:
+                index.setdefault(at[1], {}).setdefault(at[0], []).append((numbered, peer.block))
+    return index

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 
 from minikube_py.cni.types import Flow
 from minikube_py.networkpolicy.blocks import Forms
-from minikube_py.networkpolicy.compile import AdminRule, PolicySet
+from minikube_py.networkpolicy.compile import AdminRule, Numbered, PolicySet, Side
 from minikube_py.networkpolicy.identity import Endpoint, Identity
 from minikube_py.networkpolicy.policy import Action, Direction, Peer, Rule
 from minikube_py.networkpolicy.verdict import Decision, Opinion
@@ -63,7 +63,8 @@ def _decide(policy_set: PolicySet, flow: Flow, source: Endpoint | None, destinat
     sides = [side for side in (egress, ingress) if side is not None]
     told = [side.because for side in sides if side.selected_by or side.admitted_by] or [sides[0].because]
     selected = tuple(dict.fromkeys(name for side in sides for name in side.selected_by))
-    return Decision(True, "; ".join(told), selected, None, egress, ingress)
+    admitted = tuple(dict.fromkeys(name for side in sides for name in side.admitted_by))
+    return Decision(True, "; ".join(told), selected, None, egress, ingress, admitted)
 
 
 class Subject:
@@ -117,17 +118,16 @@ def opinion(policy_set: PolicySet, subject: Subject) -> Opinion:
     if is_own_node(policy_set, endpoint, subject.peer_ip):
         return Opinion(direction, True, f"{subject.peer_ip} is {endpoint.name}'s own node: always allowed")
     side = policy_set.rules(endpoint.identity).side(direction)
-    selected = tuple(
-        dict.fromkeys([*(str(entry.policy) for entry in side.admin), *(str(policy) for policy in side.policies)])
-    )
+    selected = side.selected_by
     for entry in side.admin:
         if subject.ports_match(entry.rule) and subject.peers_match(entry.rule):
             if entry.rule.action is Action.PASS:
                 break
             return _by_admin(entry, subject, selected)
     if side.policies:
-        for numbered in side.candidates(None if subject.peer is None else subject.peer.identity):
-            if subject.ports_match(numbered.rule) and subject.peers_match(numbered.rule):
+        meaning = side.meaning(None if subject.peer is None else subject.peer.identity, subject.forms)
+        for numbered in meaning:
+            if subject.ports_match(numbered.rule):
                 return Opinion(
                     direction,
                     True,
@@ -137,7 +137,9 @@ def opinion(policy_set: PolicySet, subject: Subject) -> Opinion:
                     (str(numbered.policy),),
                     numbered.index,
                 )
-        return Opinion(direction, False, _denial(policy_set, subject), selected, denied_by=_names(side.policies))
+        return Opinion(
+            direction, False, _denial(policy_set, subject, side, meaning), selected, denied_by=_names(side.policies)
+        )
     for entry in side.baseline:
         if subject.ports_match(entry.rule) and subject.peers_match(entry.rule):
             return _by_admin(entry, subject, (*selected, str(entry.policy)))
@@ -149,10 +151,6 @@ def is_own_node(policy_set: PolicySet, endpoint: Endpoint, address: str) -> bool
         return True
     node = policy_set.nodes.get(address)
     return node is not None and bool(endpoint.node) and node.name == endpoint.node
-
-
-def _names(policies: Iterable[object]) -> tuple[str, ...]:
-    return tuple(map(str, policies))
 
 
 def _by_admin(entry: AdminRule, subject: Subject, selected: tuple[str, ...]) -> Opinion:
@@ -172,18 +170,17 @@ def _by_admin(entry: AdminRule, subject: Subject, selected: tuple[str, ...]) -> 
     )
 
 
-def _denial(policy_set: PolicySet, subject: Subject) -> str:
+def _denial(policy_set: PolicySet, subject: Subject, side: Side, meaning: Iterable[Numbered]) -> str:
     """Say who selects, and how near the rules came: the peer on other ports, the port for other peers, or nothing."""
-    side = policy_set.rules(subject.endpoint.identity).side(subject.direction)
-    names = [policy.name for policy in side.policies]
-    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    selects = f"{listed} {'selects' if len(names) == 1 else 'select'} {subject.endpoint.name}"
+    count = len(side.policies)
+    listed = ", ".join(policy.name for policy in side.policies[:3]) + (f" and {count - 3} more" if count > 3 else "")
+    selects = f"{listed} {'selects' if count == 1 else 'select'} {subject.endpoint.name}"
     if subject.direction is Direction.EGRESS:
         selects += " for egress"
     peer = describe_peer(policy_set, subject)
     if not side.rules:
         return f"{selects}; no rule admits {peer}: there are none"
-    ports = dict.fromkeys(entry.rule.ports_text for entry in side.rules if subject.peers_match(entry.rule))
+    ports = dict.fromkeys(entry.rule.ports_text for entry in meaning)
     if ports:
         return f"{selects}; no rule admits {peer} on {_port(subject)}, only on {', '.join(ports)}"
     return f"{selects}; no rule admits {peer}"

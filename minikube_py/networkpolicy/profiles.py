@@ -146,7 +146,7 @@ PROFILES: Mapping[str, Profile] = {
 }
 """By name, as `networking.cni` takes it."""
 
-DEFAULT = "kindnet"
+DEFAULT = "calico"
 
 
 def profile(name: str) -> Profile:

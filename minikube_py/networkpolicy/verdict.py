@@ -1,7 +1,6 @@
 """The answer of `decide`: a `cni.types.Verdict` that also keeps what each side of the connection said."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from minikube_py.cni.types import Verdict
 from minikube_py.networkpolicy.policy import Direction
@@ -35,13 +34,11 @@ class Decision(Verdict):
     egress: Opinion | None = None
     """None: the source is no pod, or nothing could forbid it."""
     ingress: Opinion | None = None
+    admitted_by: tuple[str, ...] = ()
+    """The policies whose rules admitted the flow, of both sides; filled in when allowed."""
 
     @property
     def denied_by(self) -> tuple[str, ...]:
-        opinion: Any = self.egress if self.direction is Direction.EGRESS else self.ingress
-        return () if self.direction is None else opinion.denied_by
-
-    @property
-    def admitted_by(self) -> tuple[str, ...]:
-        """The policies whose rules admitted the flow, of both sides."""
-        return tuple(name for side in (self.egress, self.ingress) if side is not None for name in side.admitted_by)
+        """The policies to which the denial is due."""
+        opinion = self.egress if self.direction is Direction.EGRESS else self.ingress
+        return () if self.direction is None or opinion is None else opinion.denied_by
