@@ -137,9 +137,8 @@ def opinion(policy_set: PolicySet, subject: Subject) -> Opinion:
                     (str(numbered.policy),),
                     numbered.index,
                 )
-        return Opinion(
-            direction, False, _denial(policy_set, subject, side, meaning), selected, denied_by=_names(side.policies)
-        )
+        because = _denial(policy_set, subject, side, meaning)
+        return Opinion(direction, False, because, selected, denied_by=side.names)
     for entry in side.baseline:
         if subject.ports_match(entry.rule) and subject.peers_match(entry.rule):
             return _by_admin(entry, subject, (*selected, str(entry.policy)))
