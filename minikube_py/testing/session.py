@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -67,9 +68,9 @@ class Session:
         loaded: list[loading.Manifest] = []
         for source in _flat(manifests):
             if isinstance(source, dict):
-                loaded.append(loading.from_object(source))
+                loaded.extend(loading.parse(json.dumps(source), "<dict>"))
             elif isinstance(source, str) and "\n" in source:
-                loaded.extend(loading.loads(source))
+                loaded.extend(loading.parse(source, "<text>"))
             else:
                 loaded.extend(loading.load([os.fspath(source)]))
         report = check(loaded, self._registry)

@@ -1,0 +1,64 @@
+"""`mkpy get`, `logs`, `apply` …: handed over to kubectl; without kubectl, the common cases are built in."""
+
+import os
+import shutil
+from typing import Any
+
+import click
+
+from minikube_py.cli.console import ExitCode, Failure
+from minikube_py.cli.selection import selected
+
+__all__ = ["command_for"]
+
+
+def command_for(verb: str) -> click.Command:
+    """Return the command of one kubectl verb; `kubectl` itself takes any."""
+
+    @click.command(
+        verb,
+        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []},
+        help=f"kubectl {'…' if verb == 'kubectl' else verb + ' …'}, on the cluster of --name (default: $MKPY_CLUSTER).",
+    )
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def command(arguments: tuple[str, ...]) -> int:
+        name, rest = _cluster_of(list(arguments))
+        _, facts = selected(name)
+        words = rest if verb == "kubectl" else [verb, *rest]
+        if kubectl := shutil.which("kubectl"):
+            return _hand_over(kubectl, words, facts)
+        if verb == "kubectl":
+            raise Failure(
+                "kubectl is not installed; built in are: get, describe, logs, exec, apply, delete, scale",
+                ExitCode.USAGE,
+            )
+        from minikube_py.cli.builtin import run
+
+        return run(words, facts)
+
+    return command
+
+
+def _cluster_of(arguments: list[str]) -> tuple[str, list[str]]:
+    """Take `--name NAME` out of kubectl's arguments; `-c` there is kubectl's (a container), as is all behind `--`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    name = os.environ.get("MKPY_CLUSTER", "default")
+    rest: list[str] = []
+    index = 0
+    while index < end:
+        word = arguments[index]
+        if word == "--name" and index + 1 < end:
+            name = arguments[index + 1]
+            index += 2
+            continue
+        if word.startswith("--name="):
+            name = word.removeprefix("--name=")
+        else:
+            rest.append(word)
+        index += 1
+    return name, rest + arguments[end:]
+
+
+def _hand_over(kubectl: str, words: list[str], facts: dict[str, Any]) -> int:
+    """Become kubectl: its output, its exit code, its terminal."""
+    os.execve(kubectl, ["kubectl", *words], {**os.environ, "KUBECONFIG": facts["kubeconfig"]})
