@@ -57,6 +57,10 @@ class Client:
             raise _status_error(response)
         return response
 
+    def connection(self) -> tuple[str, str, ssl.SSLContext]:
+        """Return URL, token and TLS context, for a client that speaks WebSocket."""
+        return f"https://{self._host}:{self._port}", self._token, self._context
+
     def request(self, method: str, path: str, **options: Any) -> Any:
         """Send one request; return the JSON answer."""
         with self.open(method, path, **options) as response:

@@ -1,6 +1,7 @@
 """`mkpy demo`: play a folder of demos/, with its manifests applied and its commands run for real.
 
-A demo is a folder with manifests and a README.md. In the README, ```console blocks hold commands (`$ …`) and below
+A demo is a folder with a README.md and its manifests: those that the README's comment `<!-- mkpy up -f PATH ... -->`
+names, else the folder's own *.yaml. In the README, ```console blocks hold commands (`$ …`) and below
 each what it prints (`...` stands for anything). Playing runs them; `--check` compares.
 """
 
@@ -85,7 +86,7 @@ def command(demo: str | None, check: bool, keep: bool, steps_only: bool) -> int:
     if steps_only:
         return _play(path, check=check)
     mkpy = [sys.executable, "-m", "minikube_py"]
-    manifests = [str(file) for file in sorted(path.glob("*.yaml"))]
+    manifests = _manifests(path)
     up = [
         *mkpy,
         "up",
@@ -100,6 +101,17 @@ def command(demo: str | None, check: bool, keep: bool, steps_only: bool) -> int:
     os.execv(up[0], [*up, "--", *play])
 
 
+_UP = re.compile(r"<!-- mkpy up (.*?) -->")
+
+
+def _manifests(path: Path) -> list[str]:
+    """Return the manifests of a demo."""
+    if found := _UP.search(path.joinpath("README.md").read_text()):
+        words = found[1].split()
+        return [str((path / word).resolve()) for before, word in zip(words, words[1:], strict=False) if before == "-f"]
+    return [str(file) for file in sorted(path.glob("*.yaml"))]
+
+
 def _play(path: Path, *, check: bool) -> int:
     """Run the steps one after the other; the output is the real one."""
     environment = {
@@ -108,7 +120,7 @@ def _play(path: Path, *, check: bool) -> int:
         "NO_COLOR": "1",
     }
     failed = 0
-    for step in steps(path.joinpath("README.md").read_text()):
+    for step in steps(_UP.sub("", path.joinpath("README.md").read_text())):
         if step.prose:
             click.echo(f"\n{step.prose}\n")
         click.echo(f"$ {step.command}")
