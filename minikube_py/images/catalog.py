@@ -1,0 +1,228 @@
+"""Which program runs for an image: the user's mapping, the cluster's own programs, stand-ins, the generic app.
+
+Order of decision, first match wins (DESIGN.md §3):
+    1. the user's `images:` patterns, in the order given: what the user says always holds
+    2. the cluster's own programs (CoreDNS, the ingress controller), injected by `cluster.py`
+    3. a shell or a tool as command (`sh -c …`): the built-in shell, whatever the image is
+    4. built-in stand-ins: the modules of `BUILTIN`
+    5. the generic app
+"""
+
+import importlib
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache, partial
+from types import ModuleType
+from typing import Any, cast
+
+from minikube_py.images.container import Container, Main
+from minikube_py.images.reference import Reference, picks
+
+__all__ = ["BUILTIN", "AbsentImage", "BadMapping", "Catalog"]
+
+BUILTIN = (
+    "http_echo",
+    "pause",
+    "toolbox",
+    "whoami",
+)
+"""Modules of this package with `IMAGES` and `main`."""
+
+ADAPTERS = {"aiohttp": "aiohttp_app", "asgi": "asgi", "tcp": "tcp", "wsgi": "wsgi", "command": "command"}
+"""Key of a mapping → module with `adapt(value, options) -> Main`."""
+
+_SHELLS = frozenset(("sh", "bash", "ash", "dash", "zsh", "busybox"))
+_TOOLS = frozenset(
+    ("cat", "curl", "date", "dig", "echo", "env", "false", "getent", "hostname", "ls", "nc", "nslookup", "ping")
+    + ("printenv", "sleep", "tail", "test", "true", "wget")
+)
+"""Commands that are run as such even if the image is unknown: without the real image nothing else can."""
+
+
+class AbsentImage(Exception):
+    """The user marked this image as one that no registry has: the kubelet reports ErrImagePull."""
+
+
+class BadMapping(ValueError):
+    """An entry of `images:` says something impossible; the message names the entry."""
+
+
+def _is_shell(argv: Sequence[str]) -> bool:
+    program = argv[0].rpartition("/")[2] if argv else ""
+    return program in _SHELLS or program in _TOOLS
+
+
+@cache
+def _builtin() -> Mapping[str, ModuleType]:
+    """Import the stand-ins, on first use; they are small, and what is heavy in them is imported lazily."""
+    table: dict[str, ModuleType] = {}
+    for name in BUILTIN:
+        module = importlib.import_module(f"minikube_py.images.{name}")
+        for pattern in module.IMAGES:
+            table[pattern] = module
+    return table
+
+
+@cache
+def _stand_in(repository: str) -> ModuleType | None:
+    """Return the stand-in for a repository, wherever it is mirrored (`quay.io/mirror/nginx` is not nginx's own).
+
+    Exact names go before wildcards.
+    """
+    table = _builtin()
+    if repository in table:
+        return table[repository]
+    return next((module for pattern, module in table.items() if picks(pattern, repository)), None)
+
+
+class Catalog:
+    """The images of one cluster.
+
+    `user` maps image patterns to a mapping such as `{"asgi": "pkg.mod:app"}`, or from Python to an object: an
+    aiohttp Application or a factory of one, an ASGI or WSGI app, a stream handler, or a `Main`.
+    """
+
+    def __init__(self, user: Mapping[str, Any] | None = None, extra: Mapping[str, Main] | None = None) -> None:
+        self._extra = dict(extra or {})
+        self._user: list[tuple[str, Any]] = []
+        self._resolved: dict[tuple[str, bool], Main] = {}
+        for pattern, value in (user or {}).items():
+            self.add(pattern, value)
+
+    def add(self, pattern: str, value: Any) -> None:
+        """Map a pattern; BadMapping when `value` can't be understood. A later one doesn't override an earlier one."""
+        _check(pattern, value)
+        self._user.append((pattern, value))
+        self._resolved.clear()
+
+    def known(self, image: str) -> bool:
+        """Tell whether anything but the generic app stands for `image`."""
+        return (
+            any(picks(pattern, image) for pattern in (*dict(self._user), *self._extra))
+            or _stand_in(Reference.parse(image).repository) is not None
+        )
+
+    def absent(self, image: str) -> bool:
+        """Tell whether the user marked the image as one that can't be pulled."""
+        value = next((value for pattern, value in self._user if picks(pattern, image)), None)
+        return isinstance(value, Mapping) and bool(value.get("absent"))
+
+    def resolve(self, image: str, *, command: Sequence[str] = (), args: Sequence[str] = ()) -> Main:
+        """Return the program for a container.
+
+        Error handling: AbsentImage for a marked image; BadMapping when the user's import string leads nowhere.
+        """
+        shell = _is_shell(command)
+        key = (image, shell)
+        if key not in self._resolved:
+            self._resolved[key] = self._find(image, shell, ())
+        return self._resolved[key]
+
+    def _find(self, image: str, shell: bool, seen: tuple[str, ...]) -> Main:
+        for pattern, value in self._user:
+            if picks(pattern, image):
+                if isinstance(value, Mapping) and "like" in value:
+                    like = str(value["like"])
+                    if like in seen or picks(pattern, like):
+                        raise BadMapping(f"images: {pattern!r} is like {like!r}, which leads back to itself")
+                    return self._find(like, shell, (*seen, image, like))
+                return _adapt(pattern, image, value)
+        for pattern, main in self._extra.items():
+            if picks(pattern, image):
+                return main
+        if shell:
+            return cast(Main, importlib.import_module("minikube_py.images.toolbox").main)
+        if module := _stand_in(Reference.parse(image).repository):
+            return cast(Main, module.main)
+        return cast(Main, importlib.import_module("minikube_py.images.generic").main)
+
+
+def _check(pattern: str, value: Any) -> None:
+    """Refuse early what could only fail later, in a pod's log."""
+    if not isinstance(value, Mapping):
+        if not callable(value) and not hasattr(value, "on_startup"):
+            raise BadMapping(
+                f"images: {pattern!r} is mapped to {value!r}; give a mapping such as "
+                '{asgi: "pkg.mod:app"}, or from Python an app, a factory or a handler'
+            )
+        return
+    known = {*ADAPTERS, "like", "absent"}
+    if len(chosen := known & value.keys()) != 1:
+        raise BadMapping(
+            f"images: {pattern!r} needs exactly one of {', '.join(sorted(known))}; it has "
+            f"{', '.join(sorted(chosen)) or ', '.join(map(str, value)) or 'nothing'}"
+        )
+
+
+def _adapt(pattern: str, image: str, value: Any) -> Main:
+    if isinstance(value, Mapping):
+        if value.get("absent"):
+            raise AbsentImage(image)
+        for key, module in ADAPTERS.items():
+            if key in value:
+                target = value[key]
+                if key != "command" and isinstance(target, str):
+                    target = _load(pattern, target)
+                return _call_adapter(module, target, value)
+        raise BadMapping(f"images: {pattern!r} says nothing that can run")
+    return _adapt_object(value)
+
+
+def _adapt_object(value: Any) -> Main:
+    """Tell by its shape what kind of program an object is."""
+    if hasattr(value, "on_startup") and hasattr(value, "router") and hasattr(value, "make_handler"):
+        return _call_adapter("aiohttp_app", value, {})
+    call: Callable[..., Any] = value if inspect.isroutine(value) or isinstance(value, partial) else type(value).__call__
+    bound = not (inspect.isroutine(value) or isinstance(value, partial) or inspect.isclass(value))
+    try:
+        parameters = [
+            p
+            for p in inspect.signature(call).parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
+        ][1 if bound else 0 :]
+    except (TypeError, ValueError):
+        parameters = []
+    match len(parameters), inspect.iscoroutinefunction(call):
+        case 1, True:
+            return cast(Main, value)
+        case 2, True:
+            return _call_adapter("tcp", value, {})
+        case 2, False:
+            return _call_adapter("wsgi", value, {})
+        case 3, _:
+            return _call_adapter("asgi", value, {})
+        case _:  # a factory, of an aiohttp app as in `web.run_app(factory())`, or of anything above
+            return partial(_run_factory, value)
+
+
+async def _run_factory(factory: Callable[[], Any], container: Container) -> int | None:
+    made = factory()
+    if inspect.isawaitable(made):
+        made = await made
+    return await _adapt_object(made)(container)
+
+
+def _call_adapter(module: str, target: Any, options: Mapping[str, Any]) -> Main:
+    adapt = importlib.import_module(f"minikube_py.images.{module}").adapt
+    return cast(Callable[[Any, Mapping[str, Any]], Callable[[Container], Awaitable[int | None]]], adapt)(
+        target, options
+    )
+
+
+def _load(pattern: str, target: str) -> Any:
+    """Import `pkg.mod:name.attribute`."""
+    module_name, colon, path = target.partition(":")
+    if not colon:
+        raise BadMapping(f'images: {pattern!r}: {target!r} is no import string; write it as "package.module:name"')
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ImportError as error:
+        raise BadMapping(
+            f"images: {pattern!r}: can't import {module_name!r} ({error}); is it on PYTHONPATH or installed here?"
+        ) from error
+    try:
+        for name in path.split("."):
+            found = getattr(found, name)
+    except AttributeError:
+        raise BadMapping(f"images: {pattern!r}: module {module_name!r} has no {path!r}") from None
+    return found

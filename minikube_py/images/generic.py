@@ -1,0 +1,171 @@
+"""The generic app: what runs for an image that nobody described.
+
+It listens on every declared port (containerPorts, probe ports, targetPorts of Services) and says who it is, so that
+most public manifests come up and a caller sees which pod answered. One port speaks several languages: HTTP is
+answered in JSON (or plain text for who asks for it), a gRPC health check with SERVING, and lines of anything else
+are echoed. It has none of the real image's behaviour and says so in each answer.
+"""
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+from minikube_py.images.container import Container
+from minikube_py.images.grpc_health import PREFACE, HealthServer
+from minikube_py.images.web import HTTPServer, client_address
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+__all__ = ["describe", "main"]
+
+_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"PATCH ", b"OPTIONS ", b"CONNECT ", b"TRACE ")
+
+
+class _Sniffer(asyncio.Protocol):
+    """Looks at a connection's first bytes and hands it to the protocol that speaks their language.
+
+    It stays in between (no `set_protocol`): the network below tracks the connection by its first protocol.
+    """
+
+    def __init__(self, http: HTTPServer) -> None:
+        self._http = http
+        self._transport: asyncio.Transport | None = None
+        self._inner: asyncio.Protocol | None = None
+        self._seen = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def _choose(self) -> asyncio.Protocol | None:
+        """Return the protocol for what was seen, None while it could still be several."""
+        if self._seen.startswith(_METHODS):
+            return self._http.protocol()
+        if self._seen.startswith(PREFACE[:14]):
+            return HealthServer()
+        if len(self._seen) < 14 and any(start.startswith(self._seen) for start in (*_METHODS, PREFACE)):
+            return None
+        return _Echo()
+
+    def data_received(self, data: bytes) -> None:
+        if self._inner is None:
+            self._seen += data
+            self._inner = self._choose()
+            if self._inner is None:
+                return
+            assert self._transport is not None
+            data, self._seen = self._seen, b""
+            self._inner.connection_made(self._transport)
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received() if self._inner else None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._inner:
+            self._inner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        if self._inner:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._inner:
+            self._inner.resume_writing()
+
+
+class _Echo(asyncio.Protocol):
+    """Sends back what comes, as a plain TCP client expects of a test server."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def pause_writing(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_reading()
+
+
+class _UDPEcho(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._transport.sendto(data, addr)
+
+
+def describe(container: Container) -> dict[str, str]:
+    """Return who answers, for JSON."""
+    pod = container.pod
+    return {
+        "pod": pod.name,
+        "namespace": pod.namespace,
+        "ip": pod.ip,
+        "node": pod.node,
+        "nodeIP": pod.node_ip,
+        "container": container.name,
+        "image": container.image,
+    }
+
+
+async def main(container: Container) -> int:
+    """Listen on all declared ports until SIGTERM."""
+    from aiohttp import web
+
+    who = describe(container)
+    note = "generic stand-in of minikube-py: no program is mapped to this image (images: in the cluster file)"
+
+    async def answer(request: "web.BaseRequest") -> "web.StreamResponse":
+        body = {
+            **who,
+            "client": client_address(request),
+            "method": request.method,
+            "path": request.path_qs,
+            "host": request.host,
+            "note": note,
+        }
+        accept = request.headers.get("Accept", "")
+        if "text/plain" in accept or "text/html" in accept:
+            text = "".join(f"{key}: {value}\n" for key, value in body.items())
+            response = web.Response(text=text)
+        else:
+            response = web.Response(text=json.dumps(body, indent=2) + "\n", content_type="application/json")
+        response.headers["X-Pod-Name"] = container.pod.name
+        container.print(f'{client_address(request)} "{request.method} {request.path_qs}" 200')
+        return response
+
+    server = HTTPServer(answer)
+    opened: set[tuple[str, int]] = set()
+    datagrams: list[asyncio.DatagramTransport] = []
+
+    async def listen(protocol: str, port: int) -> None:
+        if (protocol, port) in opened:
+            return
+        opened.add((protocol, port))
+        if protocol == "UDP":
+            loop = asyncio.get_running_loop()
+            transport, _ = await loop.create_datagram_endpoint(_UDPEcho, local_addr=("0.0.0.0", port))
+            datagrams.append(transport)
+        else:
+            await server.listen(port, lambda: _Sniffer(server))
+
+    try:
+        for port in container.ports:
+            await listen("TCP", port)
+        for port in container.udp_ports:
+            await listen("UDP", port)
+        container.extra["listen"] = listen
+        container.started()
+        await container.terminated.wait()
+    finally:
+        for transport in datagrams:
+            transport.close()
+        await server.close()
+    return 0

@@ -1,0 +1,54 @@
+"""busybox, alpine, curl, dnsutils, netshoot: images that are tool boxes, whose command runs in the built-in shell.
+
+Without a command they do what the real ones do: start a shell, which ends at once when nobody is at its stdin.
+Leaves out: the host's programs and the images' files; what is not built in is `not found`, exit code 127.
+"""
+
+from minikube_py.images import exec as images_exec
+from minikube_py.images.container import Container
+
+__all__ = ["IMAGES", "main"]
+
+IMAGES = (
+    "busybox",
+    "alpine",
+    "debian",
+    "ubuntu",
+    "bash",
+    "centos",
+    "fedora",
+    "*/busybox",
+    "*/alpine",
+    "*/debian-base",
+    "curlimages/curl",
+    "appropriate/curl",
+    "radial/busyboxplus",
+    "nicolaka/netshoot",
+    "*/netshoot",
+    "*/dnsutils",
+    "*/jessie-dnsutils",
+    "praqma/network-multitool",
+    "wbitt/network-multitool",
+)
+
+_ENTRYPOINTS = {"curlimages/curl": ("curl",), "appropriate/curl": ("curl",)}
+_SHELLS = ("sh", "bash", "ash")
+
+
+async def main(container: Container) -> int:
+    """Run the container's command; SIGTERM ends it."""
+    from minikube_py.images.reference import Reference
+
+    argv = list(container.argv)
+    if not container.command:
+        argv = [*_ENTRYPOINTS.get(Reference.parse(container.image).repository, ()), *argv]
+    container.started()
+    if not argv or (len(argv) == 1 and argv[0].rpartition("/")[2] in _SHELLS and container.stdin is None):
+        if container.stdin is None:
+            return 0
+        argv = ["sh"]
+    try:
+        return await images_exec.run(container, argv)
+    except images_exec.NotFound as error:
+        container.print(f"{error} (in this stand-in of {container.image})")
+        return 127

@@ -1,0 +1,80 @@
+"""The HTTP server under the built-in images: aiohttp's low-level server, one small object per pod.
+
+No Application and no router: an image's handler takes a request and returns a response, so a thousand pods of one
+image share everything but their sockets. Import aiohttp lazily, as here: a cluster without pods needs none of it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from minikube_py.images.container import Container
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+__all__ = ["HTTPServer", "Handler", "client_address", "serve"]
+
+Handler: TypeAlias = "Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]"
+
+_LINGER = 0.05
+"""Seconds that idle connections stay open after SIGTERM: a request that is on its way still gets its answer."""
+
+
+class HTTPServer:
+    """Listening ports with one handler.
+
+    Resource handling: `close()` stops accepting, answers what is in flight (with `Connection: close`) and ends.
+    The kubelet bounds it by the grace period.
+    """
+
+    def __init__(self, handler: Handler) -> None:
+        from aiohttp import web
+
+        self._handler = handler
+        self._server = web.Server(self._handle, access_log=None)
+        self._listeners: list[asyncio.AbstractServer] = []
+        self._draining = False
+
+    async def _handle(self, request: "web.BaseRequest") -> "web.StreamResponse":
+        response = await self._handler(request)
+        if self._draining:
+            response.force_close()
+        return response
+
+    def protocol(self) -> asyncio.Protocol:
+        """Return the protocol of one more connection."""
+        return self._server()
+
+    async def listen(self, port: int, protocol: Callable[[], asyncio.BaseProtocol] | None = None) -> None:
+        """Open a port on the pod's address; OSError as `bind` raises it."""
+        loop = asyncio.get_running_loop()
+        self._listeners.append(await loop.create_server(protocol or self.protocol, None, port))
+
+    async def close(self) -> None:
+        self._draining = True
+        for listener in self._listeners:
+            listener.close()
+        if self._server.connections:
+            await asyncio.sleep(_LINGER)
+            self._server.pre_shutdown()
+            await self._server.shutdown(None)
+
+
+async def serve(container: Container, handler: Handler, *ports: int) -> int:
+    """Serve HTTP on `ports` until SIGTERM, then drain; the exit code of a server that shut down well."""
+    server = HTTPServer(handler)
+    try:
+        for port in ports:
+            await server.listen(port)
+        container.started()
+        await container.terminated.wait()
+    finally:
+        await server.close()
+    return 0
+
+
+def client_address(request: "web.BaseRequest") -> str:
+    """Return the caller as `ip:port`, as Go's RemoteAddr."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return f"{peer[0]}:{peer[1]}" if peer else ""

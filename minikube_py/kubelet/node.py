@@ -1,0 +1,82 @@
+"""The Node object that a kubelet registers. Pure.
+
+A node is as big as a good laptop for each: 8 CPUs, 32 GiB and, for pods, as many as its /24 of addresses has room for
+(`PODS`); requests are counted against it as on a real cluster, though nothing here is ever throttled.
+Leaves out: leases in kube-node-lease (nothing here dies unnoticed), images, volumes.
+"""
+
+from minikube_py.aiokit.clock import rfc3339
+from minikube_py.apimachinery.meta import Object
+
+__all__ = ["CAPACITY", "VERSION", "node_object"]
+
+VERSION = "v1.32.0"
+"""What `kubectl get nodes` shows; the API version that we follow."""
+
+CAPACITY = {"cpu": "8", "ephemeral-storage": "100Gi", "hugepages-2Mi": "0", "memory": "32Gi", "pods": "250"}
+"""Capacity and allocatable of a node; 250 pods, because its pod range 127.244.i.0/24 has 254 addresses."""
+
+_HEALTHY = (
+    ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+)
+
+
+def node_object(
+    name: str, ip: str, pod_cidr: str, now: float, *, control_plane: bool, tainted: bool, capacity: dict[str, str]
+) -> Object:
+    """Return a node as kind and kubeadm set it up.
+
+    Source: https://kubernetes.io/docs/reference/labels-annotations-taints/
+    """
+    labels = {
+        "beta.kubernetes.io/arch": "amd64",
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": "linux",
+    }
+    spec: Object = {"podCIDR": pod_cidr, "podCIDRs": [pod_cidr], "providerID": f"minikube-py://{name}"}
+    if control_plane:
+        labels["node-role.kubernetes.io/control-plane"] = ""
+        labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
+    if tainted:
+        spec["taints"] = [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
+    time = rfc3339(now)
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels, "annotations": {"node.alpha.kubernetes.io/ttl": "0"}},
+        "spec": spec,
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": ip}, {"type": "Hostname", "address": name}],
+            "allocatable": dict(capacity),
+            "capacity": dict(capacity),
+            "conditions": [
+                {
+                    "type": kind,
+                    "status": status,
+                    "reason": reason,
+                    "message": message,
+                    "lastHeartbeatTime": time,
+                    "lastTransitionTime": time,
+                }
+                for kind, status, reason, message in _HEALTHY
+            ],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+            "nodeInfo": {
+                "architecture": "amd64",
+                "bootID": "",
+                "containerRuntimeVersion": "minikube-py://0.1.0",
+                "kernelVersion": "asyncio",
+                "kubeProxyVersion": VERSION,
+                "kubeletVersion": VERSION,
+                "machineID": "",
+                "operatingSystem": "linux",
+                "osImage": "minikube-py (one Python process)",
+                "systemUUID": "",
+            },
+        },
+    }

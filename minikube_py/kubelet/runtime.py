@@ -1,0 +1,161 @@
+"""What the API server asks the kubelets for: logs, exec, attach, port-forward, usage; over all nodes of a cluster.
+
+Stands for the kubelet's server on port 10250 with the container runtime's streaming behind it. Errors are in the
+kubelet's words. Exec runs the built-in shell and its tools, never a program of this machine.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from minikube_py.aiokit.linelog import LineLog
+from minikube_py.aiokit.tasks import TaskScope
+from minikube_py.apimachinery.errors import StatusError, bad_request, not_found
+from minikube_py.apimachinery.meta import Object
+from minikube_py.client.runtime import Streams
+from minikube_py.images import exec as images_exec
+from minikube_py.kubelet.agent import Kubelet
+from minikube_py.kubelet.worker import Instance, PodWorker
+
+__all__ = ["KubeletRuntime"]
+
+
+class KubeletRuntime:
+    """Implements `client.runtime.Runtime`.
+
+    Resource handling: exec sessions are tasks of `close()`'s scope; the caller that is cancelled cancels its own.
+    """
+
+    def __init__(self, kubelets: Callable[[], Iterable[Kubelet]] | Iterable[Kubelet]) -> None:
+        self._kubelets = kubelets
+        self._scope = TaskScope("exec")
+
+    async def close(self) -> None:
+        await self._scope.close()
+
+    def _all(self) -> Iterable[Kubelet]:
+        return self._kubelets() if callable(self._kubelets) else self._kubelets
+
+    def _pod(self, namespace: str, name: str) -> PodWorker:
+        for kubelet in self._all():
+            if (worker := kubelet.worker(namespace, name)) is not None:
+                return worker
+        raise not_found("pods", name)
+
+    def _instance(self, namespace: str, pod: str, container: str) -> tuple[PodWorker, Instance]:
+        worker = self._pod(namespace, pod)
+        spec = worker.spec_of(container)
+        if not spec:
+            raise bad_request(f"container {container} is not valid for pod {pod}")
+        if (instance := worker.instances.get(container)) is None:
+            reason, message = worker.state.waiting_reason(container) or ("ContainerCreating", "")
+            if reason in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"):
+                why = f"trying and failing to pull image ({message})" if message else "trying and failing to pull image"
+            else:
+                why = reason if reason in ("ContainerCreating", "PodInitializing") else message or reason
+            raise bad_request(f'container "{container}" in pod "{pod}" is waiting to start: {why}')
+        return worker, instance
+
+    def _running(self, namespace: str, pod: str, container: str) -> tuple[PodWorker, Instance]:
+        worker, instance = self._instance(namespace, pod, container)
+        if instance.task is None or instance.task.done():
+            if worker.state.over:
+                phase = worker.state.status(0.0)["phase"]
+                raise bad_request(f"cannot exec into a container in a completed pod; current phase is {phase}")
+            raise StatusError(500, "InternalError", f'container not found ("{container}")')
+        return worker, instance
+
+    def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> LineLog:
+        worker, instance = self._instance(namespace, pod, container)
+        if not previous:
+            return instance.log
+        if (log := worker.previous.get(container)) is None:
+            raise bad_request(f'previous terminated container "{container}" in pod "{pod}" not found')
+        return log
+
+    async def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], streams: Streams) -> int:
+        """Run a command; 126 or 127 with the runtime's message on stderr when there is no such program."""
+        worker, instance = self._running(namespace, pod, container)
+        context = worker.namespace.context.copy()
+        chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
+        inner = replace(
+            instance.container,
+            write=lambda text: chunks.put_nowait(text.encode("utf-8", "surrogateescape")),
+            stdin=streams.stdin,
+            tty=streams.tty,
+        )
+        inner.extra.update({"stderr": streams.stderr, "resize": streams.resize})
+        task = self._scope.spawn(
+            _quietly(images_exec.run(inner, command), chunks),
+            name=f"exec {namespace}/{pod}/{container}",
+            context=context,
+        )
+        try:
+            while (chunk := await chunks.get()) is not None:
+                await streams.stdout(chunk)
+            code, message = await task
+        finally:
+            task.cancel()
+        if message:
+            await streams.stderr(f"{message}\n".encode())
+        return int(code)
+
+    async def attach(self, namespace: str, pod: str, container: str, streams: Streams) -> int:
+        """Join the main process: its output from now on, and its stdin if the manifest has one."""
+        worker, instance = self._running(namespace, pod, container)
+        assert instance.task is not None
+        feeding: asyncio.Task[None] | None = None
+        if streams.stdin is not None and instance.container.stdin is not None:
+            feeding = self._scope.spawn(
+                _feed(streams.stdin, instance.container.stdin), name=f"attach {namespace}/{pod}/{container}"
+            )
+        try:
+            async for line in instance.log.follow(after=len(instance.log)):
+                await streams.stdout(f"{line.text}\n".encode())
+        finally:
+            if feeding is not None:
+                feeding.cancel()
+        status = next((s for s in worker.state.status(0.0).get("containerStatuses", ()) if s["name"] == container), {})
+        terminated = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated")
+        return int((terminated or {}).get("exitCode", 0))
+
+    async def connect(self, namespace: str, pod: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect from the pod to itself, as port-forward does: no policy is asked, no Service involved."""
+        worker = self._pod(namespace, pod)
+        if worker.namespace is None or not worker.state.live:
+            phase = worker.state.status(0.0)["phase"]
+            raise bad_request(f"unable to forward port because pod is not running. Current status={phase}")
+        context = worker.namespace.context.copy()
+        try:
+            opened: tuple[asyncio.StreamReader, asyncio.StreamWriter] = await self._scope.spawn(
+                asyncio.open_connection(worker.ip, port), name=f"port-forward {namespace}/{pod}", context=context
+            )
+        except OSError as error:
+            raise StatusError(
+                500,
+                "InternalError",
+                f"failed to connect to localhost:{port} inside namespace of pod {namespace}/{pod}: "
+                f"dial tcp4 {worker.ip}:{port}: {error.strerror or error}",
+            ) from error
+        return opened
+
+    def usage(self) -> Mapping[tuple[str, str, str], tuple[float, int]]:
+        """Return nothing: coroutines of one thread have no cores or bytes of their own that could be measured."""
+        return {}
+
+
+async def _quietly(coro: "asyncio.Future[int] | object", chunks: "asyncio.Queue[bytes | None]") -> tuple[int, str]:
+    """Run an exec to its end, then end the stream of its output."""
+    try:
+        return int(await coro), ""  # type: ignore[misc]  # a coroutine; typed loosely for TaskScope
+    except images_exec.NotFound as error:
+        return 127, f"OCI runtime exec failed: {error}"
+    except SystemExit as error:
+        return (error.code if isinstance(error.code, int) else 1), ""
+    finally:
+        chunks.put_nowait(None)
+
+
+async def _feed(source: asyncio.StreamReader, target: asyncio.StreamReader) -> None:
+    while data := await source.read(65536):
+        target.feed_data(data)
