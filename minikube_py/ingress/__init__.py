@@ -1,1 +1,12 @@
-"""The ingress controller: hosts and paths become backends."""
+"""The ingress controller: hosts and paths become backends. Stands for ingress-nginx.
+
+    router     which Location answers (pure)          compile    objects → RoutingTable (pure)
+    classes    which Ingresses are ours (pure)        backends   Service and port → endpoints (pure)
+    options    settings, filters, phases              annotations/   one annotation = one file; the guide is there
+    front      aiohttp terminates HTTP                proxy      one request, streamed both ways
+    pool       connections to pods                    http1      their answers, parsed (pure)
+    tls        certificates by SNI                    server     `program()`: what runs in the controller's pod
+    agent      status and Events
+
+Left out: gRPC and HTTP/2, TLS passthrough, Lua and configuration snippets.
+"""

@@ -1,0 +1,188 @@
+"""What the controller writes back: the address in `status.loadBalancer`, and Events about each Ingress.
+
+Stands for ingress-nginx's status syncer and its event recorder. One `Agent` per controller, however many pods it has
+(the real one elects a leader). `reconcile` is pure; `client.Agent` runs it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from minikube_py.aiokit.clock import Clock
+from minikube_py.aiokit.tasks import TaskScope
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Key, Object
+from minikube_py.client import API, Action, Emit, Event, UpdateStatus, View
+from minikube_py.client import Agent as ReconcilerAgent
+from minikube_py.ingress.backends import service_port
+from minikube_py.ingress.classes import claim
+from minikube_py.ingress.compile import Rules, compile_rules
+from minikube_py.ingress.router import BackendKey
+from minikube_py.ingress.sources import CONFIG_MAPS, INGRESS_CLASSES, INGRESSES, SECRETS, SERVICES, Sources
+from minikube_py.ingress.tls import pair_of
+
+__all__ = ["Agent", "IngressReconciler"]
+
+
+class IngressReconciler:
+    """Decides status and Events of one Ingress from all of them.
+
+    `addresses()` are those of the controller's LoadBalancer Service; none yet: the status stays as it is.
+    """
+
+    name = "nginx-ingress-controller"
+
+    def __init__(
+        self, controller: str, addresses: Callable[[], Sequence[str]], *, reports_orphans: bool = True
+    ) -> None:
+        self._controller = controller
+        self._addresses = addresses
+        self._reports_orphans = reports_orphans
+        self._rules: Rules | None = None
+        self._told: dict[Key, frozenset[tuple[str, str, str]]] = {}
+        self.watches = {
+            INGRESSES: self._ingress_changed,
+            INGRESS_CLASSES: self._all,
+            SERVICES: self._service_changed,
+            SECRETS: self._referenced,
+            CONFIG_MAPS: self._referenced,
+        }
+
+    # Which Ingresses an event makes dirty
+
+    def _ingress_changed(self, event: Event, view: View) -> Iterable[Key]:
+        if (
+            event.old is not None
+            and meta.spec(event.old) == meta.spec(event.object)
+            and (
+                meta.annotations(event.old) == meta.annotations(event.object)
+                and meta.terminating(event.old) == meta.terminating(event.object)
+            )
+        ):
+            return ()  # our own status
+        return self._all(event, view)  # a conflict concerns others too
+
+    def _all(self, event: Event, view: View) -> Iterable[Key]:
+        self._rules = None
+        return [meta.key(each) for each in view.list(INGRESSES)]
+
+    def _service_changed(self, event: Event, view: View) -> Iterable[Key]:
+        if self._rules is None:
+            return [meta.key(each) for each in view.list(INGRESSES)]
+        service = event.key
+        if event.object.get("spec", {}).get("type") == "LoadBalancer":  # it may be the controller's own
+            return [meta.key(each) for each in view.list(INGRESSES)]
+        return [
+            key
+            for key, used in self._rules.uses.items()
+            if any((each.namespace, each.service) == service for each in used)
+        ]
+
+    def _referenced(self, event: Event, view: View) -> Iterable[Key]:
+        rules = self._rules
+        if (
+            rules is None
+            or (event.resource, event.key) in rules.references
+            or any(each.secret == event.key for each in rules.tls.values())
+        ):
+            return self._all(event, view)
+        return ()
+
+    # What to do
+
+    def _compiled(self, view: View) -> Rules:
+        if self._rules is None:
+            resources = (INGRESSES, INGRESS_CLASSES, SECRETS, CONFIG_MAPS)
+            sources = Sources((resource, obj) for resource in resources for obj in view.list(resource))
+            self._rules = compile_rules(sources, controller=self._controller)
+        return self._rules
+
+    def reconcile(self, key: Key, view: View, now: float) -> Sequence[Action]:
+        ingress = view.get(INGRESSES, key.name, key.namespace)
+        if ingress is None or meta.terminating(ingress):
+            self._told.pop(key, None)
+            return ()
+        rules = self._compiled(view)
+        events: list[tuple[str, str, str]] = []
+        actions: list[Action] = []
+        status: Object = {"loadBalancer": {}}
+        if key in rules.served:
+            if addresses := self._addresses():
+                status["loadBalancer"]["ingress"] = [
+                    {"ip": each} if each[:1].isdigit() else {"hostname": each} for each in addresses
+                ]
+                events.append(("Normal", "Sync", "Scheduled for sync"))
+            else:
+                status = {**meta.status(ingress)}
+            events += (("Warning", problem.reason, problem.message) for problem in rules.problems.get(key, ()))
+            events += (("Warning", *found) for found in self._backends(rules.uses.get(key, ()), view))
+            events += (("Warning", *found) for found in self._secrets(key, rules, view))
+        else:
+            verdict = claim(ingress, view.list(INGRESS_CLASSES), self._controller)
+            if not verdict.orphan:
+                self._told.pop(key, None)
+                return ()  # another controller's
+            if self._reports_orphans:
+                events.append(("Warning", "NotServed", f"no controller serves this Ingress: {verdict.because}"))
+        if (meta.status(ingress) or {"loadBalancer": {}}) != status:
+            actions.append(UpdateStatus({**meta.copy(ingress), "status": status}))
+        told = self._told.get(key, frozenset())
+        actions += (Emit(ingress, *each) for each in events if each not in told)
+        self._told[key] = frozenset(events)
+        return actions
+
+    def _backends(self, used: Iterable[BackendKey], view: View) -> Iterable[tuple[str, str]]:
+        for each in used:
+            service = view.get(SERVICES, each.service, each.namespace)
+            where = f"{each.namespace}/{each.service}"
+            if service is None:
+                yield "ServiceNotFound", f'Service "{where}" does not exist: requests for it are answered 503'
+            elif service_port(service, each.port) is None and meta.spec(service).get("type") != "ExternalName":
+                ports = ", ".join(
+                    str(port.get("name") or port.get("port")) for port in meta.spec(service).get("ports") or ()
+                )
+                yield (
+                    "ServicePortNotFound",
+                    f'Service "{where}" has no port "{each.port}" (its ports: {ports or "none"}): answered 503',
+                )
+
+    def _secrets(self, key: Key, rules: Rules, view: View) -> Iterable[tuple[str, str]]:
+        for each in rules.tls.values():
+            if each.ingress == key and each.secret is not None:
+                found = pair_of(view.get(SECRETS, each.secret.name, each.secret.namespace))
+                if isinstance(found, str):
+                    yield (
+                        "SecretUnusable",
+                        f'TLS Secret "{each.secret}": {found}; host "{each.host}" gets a certificate made here',
+                    )
+
+
+class Agent:
+    """Runs the reconciler.
+
+    Resource handling: `start(scope)` subscribes and spawns, `stop()` unsubscribes; the scope ends the task.
+    """
+
+    def __init__(
+        self,
+        api: API,
+        clock: Clock,
+        addresses: Callable[[], Sequence[str]],
+        *,
+        controller: str = "k8s.io/ingress-nginx",
+        reports_orphans: bool = True,
+    ) -> None:
+        self.reconciler = IngressReconciler(controller, addresses, reports_orphans=reports_orphans)
+        self._agent = ReconcilerAgent(self.reconciler, api, clock)
+
+    @property
+    def idle(self) -> bool:
+        return self._agent.idle
+
+    def start(self, scope: TaskScope) -> None:
+        self._agent.start(scope)
+
+    def stop(self) -> None:
+        self._agent.stop()
+
+    def step(self) -> None:
+        """Reconcile one dirty Ingress (tests)."""
+        self._agent.step()

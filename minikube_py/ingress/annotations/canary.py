@@ -1,0 +1,35 @@
+"""`canary` and its family: a second Ingress for the same host and path takes a part of the requests.
+
+Precedence: canary-by-header, then canary-by-cookie, then canary-weight. Other annotations of a canary are ignored.
+"""
+
+from minikube_py.ingress.annotations.draft import Draft
+from minikube_py.ingress.options import Phase
+from minikube_py.ingress.router import BackendKey, Canary
+
+NAMES = (
+    "canary",
+    "canary-by-header",
+    "canary-by-header-value",
+    "canary-by-header-pattern",
+    "canary-by-cookie",
+    "canary-weight",
+    "canary-weight-total",
+)
+PHASE = Phase.UPSTREAM
+
+
+def apply(draft: Draft) -> None:
+    if not draft.flag("canary"):
+        return
+    value = draft.text("canary-by-header-value") or ""
+    draft.canary = Canary(
+        draft.key,
+        BackendKey(draft.key.namespace, "", ""),  # compile puts each path's own backend here
+        draft.text("canary-by-header") or "",
+        value,
+        None if value else draft.pattern("canary-by-header-pattern"),
+        draft.text("canary-by-cookie") or "",
+        draft.number("canary-weight") or 0,
+        draft.number("canary-weight-total", 1) or 100,
+    )

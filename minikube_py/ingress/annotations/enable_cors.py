@@ -1,0 +1,86 @@
+"""`enable-cors` and its family: preflights are answered here, other answers get the headers."""
+
+import fnmatch
+from dataclasses import dataclass
+from typing import ClassVar
+
+from minikube_py.ingress.annotations.draft import Draft
+from minikube_py.ingress.options import Answer, Call, Headers, Phase
+
+NAMES = (
+    "enable-cors",
+    "cors-allow-origin",
+    "cors-allow-methods",
+    "cors-allow-headers",
+    "cors-allow-credentials",
+    "cors-expose-headers",
+    "cors-max-age",
+)
+PHASE = Phase.REDIRECT
+
+_METHODS = "GET, PUT, POST, DELETE, PATCH, OPTIONS"
+_HEADERS = "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization"
+
+
+@dataclass(frozen=True, slots=True)
+class CORS:
+    """Both halves: the preflight and the headers."""
+
+    phase: ClassVar[Phase] = Phase.REDIRECT
+    origins: tuple[str, ...]
+    methods: str
+    allowed: str
+    credentials: bool
+    exposed: str
+    max_age: int
+
+    def _origin(self, call: Call) -> str | None:
+        if "*" in self.origins:
+            return "*"
+        origin = call.headers.get("Origin", "")
+        return origin if origin and any(fnmatch.fnmatchcase(origin, each) for each in self.origins) else None
+
+    def _headers(self, call: Call) -> Headers:
+        if (origin := self._origin(call)) is None:
+            return []
+        headers = [("Access-Control-Allow-Origin", origin)]
+        if origin != "*":
+            headers.append(("Vary", "Origin"))
+        if self.credentials:
+            headers.append(("Access-Control-Allow-Credentials", "true"))
+        headers.append(("Access-Control-Allow-Methods", self.methods))
+        headers.append(("Access-Control-Allow-Headers", self.allowed))
+        if self.exposed:
+            headers.append(("Access-Control-Expose-Headers", self.exposed))
+        return headers
+
+    def request(self, call: Call) -> Answer | None:
+        if call.method != "OPTIONS":
+            return None
+        return Answer(
+            204,
+            "annotation enable-cors: preflight",
+            (*self._headers(call), ("Access-Control-Max-Age", str(self.max_age))),
+        )
+
+    def response(self, call: Call, status: int, headers: Headers) -> None:
+        ours = self._headers(call)
+        names = {name.lower() for name, _ in ours if name != "Vary"}
+        headers[:] = [each for each in headers if each[0].lower() not in names]
+        headers += ours
+
+
+def apply(draft: Draft) -> None:
+    if not draft.flag("enable-cors"):
+        return
+    credentials = draft.flag("cors-allow-credentials")
+    cors = CORS(
+        draft.words("cors-allow-origin") or ("*",),
+        draft.text("cors-allow-methods") or _METHODS,
+        draft.text("cors-allow-headers") or _HEADERS,
+        True if credentials is None else credentials,
+        draft.text("cors-expose-headers") or "",
+        draft.number("cors-max-age") or 1_728_000,
+    )
+    draft.filters.append(cors)
+    draft.response_filters.append(cors)

@@ -1,0 +1,139 @@
+"""What an Ingress's annotations make of its locations: plain settings, and filters in nginx's phase order.
+
+A filter is pure: it looks at a `Call` and returns an `Answer` (and the request goes no further), a `Subrequest` that
+the proxy is to make, or None. State that must outlive a routing table (rate limits) is in `Call.state`.
+"""
+
+import re
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, ClassVar, Protocol, TypeAlias
+
+__all__ = ["DEFAULTS", "Answer", "Call", "Filter", "Headers", "Options", "Phase", "ResponseFilter", "Subrequest"]
+
+Headers: TypeAlias = list[tuple[str, str]]
+
+
+class Phase(IntEnum):
+    """nginx's order: rewrite (returns first), preaccess (limits), access, then content and the answer's headers."""
+
+    SERVER = 0
+    """Settings of the whole host: aliases, regular expressions."""
+    REDIRECT = 10
+    REWRITE = 20
+    PREACCESS = 30
+    ACCESS = 40
+    UPSTREAM = 50
+    """Choice of and connection to the backend."""
+    RESPONSE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The controller answers by itself."""
+
+    status: int
+    because: str = ""
+    """For the body: names what decided."""
+    headers: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subrequest:
+    """Ask another server first (auth-url): 2xx goes on, anything else is `failed(status, headers)`."""
+
+    url: str
+    headers: Sequence[tuple[str, str]]
+    method: str
+    copy_headers: Sequence[str]
+    """Headers of its answer that the backend gets."""
+    failed: Callable[[int, Mapping[str, str]], Answer]
+
+
+@dataclass(slots=True)
+class Call:
+    """One request as filters see it."""
+
+    method: str
+    scheme: str
+    host: str
+    """The Host header, with its port."""
+    path: str
+    """Percent-encoded, as sent."""
+    query: str
+    """Without `?`; "" for none."""
+    remote: str
+    """The caller's address."""
+    headers: Mapping[str, str]
+    now: float
+    """Seconds, of a clock that only moves on."""
+    state: MutableMapping[Any, Any]
+    tls: bool
+    https_port: int
+    """The port by which a caller outside reaches HTTPS."""
+    normalized: str = ""
+    """The path as it was compared: decoded, without dot segments."""
+    pattern: re.Pattern[str] | None = None
+    """The location's regular expression, on hosts that have them."""
+    request_id: str = ""
+    target: str = ""
+    """Path and query that the backend gets; "" leaves them as sent."""
+    request_headers: dict[str, str] = field(default_factory=dict)
+    """To set on the request to the backend; an empty value removes."""
+    closing: list[Callable[[], None]] = field(default_factory=list)
+    """Called when the request has ended."""
+
+    @property
+    def uri(self) -> str:
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+
+class Filter(Protocol):
+    """Looks at a request before it goes to the backend."""
+
+    phase: ClassVar[Phase]
+
+    def request(self, call: Call) -> Answer | Subrequest | None: ...
+
+
+class ResponseFilter(Protocol):
+    """Changes the headers of an answer, in place."""
+
+    def response(self, call: Call, status: int, headers: Headers) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The settings of a location; defaults are ingress-nginx's ConfigMap defaults."""
+
+    connect_timeout: float = 5.0
+    """Seconds (proxy-connect-timeout)."""
+    read_timeout: float = 60.0
+    """Seconds between two reads from the backend (proxy-read-timeout)."""
+    send_timeout: float = 60.0
+    """Seconds between two writes to the backend (proxy-send-timeout)."""
+    body_size: int = 1 << 20
+    """Bytes (proxy-body-size, 1m); 0 is without limit."""
+    next_upstream: frozenset[str] = frozenset({"error", "timeout"})
+    tries: int = 3
+    protocol: str = "HTTP"
+    """HTTP or HTTPS (backend-protocol)."""
+    vhost: str = ""
+    hash_by: str = ""
+    """upstream-hash-by, with nginx variables."""
+    affinity_cookie: str = ""
+    """Name of the cookie; "" is without affinity."""
+    affinity_attributes: str = ""
+    error_codes: frozenset[int] = frozenset()
+    """custom-http-errors: these statuses are answered by the default backend."""
+    error_backend: Any = None
+    """A `router.BackendKey` for them."""
+    mirror: str = ""
+    """URL that gets a copy of each request, with nginx variables."""
+    mirror_host: str = ""
+    filters: tuple[Filter, ...] = ()
+    response_filters: tuple[ResponseFilter, ...] = ()
+
+
+DEFAULTS = Options()

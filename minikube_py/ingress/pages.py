@@ -1,0 +1,70 @@
+"""What the controller answers by itself: nginx's pages, with a sentence that says why. Pure: values in, bytes out."""
+
+from collections.abc import Iterable
+from email.utils import formatdate
+from html import escape
+from http import HTTPStatus
+
+__all__ = ["http_date", "page", "phrase"]
+
+_PHRASES = {302: "Moved Temporarily", 408: "Request Time-out", 413: "Request Entity Too Large", 504: "Gateway Time-out"}
+"""Where nginx's words differ from the registry's."""
+_WITHOUT_SENTENCE = frozenset({204, 304})
+
+
+def phrase(status: int) -> str:
+    """Return nginx's words for a status."""
+    if found := _PHRASES.get(status):
+        return found
+    try:
+        names = {503: "Service Temporarily Unavailable"}
+        return names.get(status) or HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def http_date(now: float) -> str:
+    return formatdate(now, usegmt=True)
+
+
+def page(
+    status: int,
+    because: str,
+    *,
+    now: float,
+    headers: Iterable[tuple[str, str]] = (),
+    rule: str = "",
+    close: bool = False,
+    head: bool = False,
+    secure: bool = False,
+) -> tuple[bytes, int]:
+    """Return a whole answer as bytes, and the length of its body.
+
+    `rule` names the Ingress and path that decided; `head` leaves the body out as the answer to HEAD does.
+    """
+    title = f"{status} {phrase(status)}"
+    body = b""
+    if status not in _WITHOUT_SENTENCE:
+        sentence = f"<p>{escape(f'{title}: {because}', quote=False)}</p>\r\n" if because else ""
+        comment = f"<!-- ingress: {escape(rule, quote=False).replace('--', '- -')} -->\r\n" if rule else ""
+        body = (
+            f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
+            f"{sentence}<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n{comment}"
+        ).encode(errors="replace")
+    lines = [f"HTTP/1.1 {title}", f"Date: {http_date(now)}", "Server: nginx"]
+    if status not in _WITHOUT_SENTENCE:
+        lines += ["Content-Type: text/html; charset=utf-8", f"Content-Length: {len(body)}"]
+    if because:
+        lines.append(f"X-Ingress-Reason: {_printable(because)}")
+    if rule:
+        lines.append(f"X-Ingress-Rule: {_printable(rule)}")
+    lines += (f"{name}: {_printable(value)}" for name, value in headers)
+    if close:
+        lines.append("Connection: close")
+    block = "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n"
+    return (block if head else block + body), len(body)
+
+
+def _printable(text: str) -> str:
+    """Return text that can stand in a header: what a caller sent must not make lines of its own."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:2000]

@@ -1,0 +1,191 @@
+"""The ingress controller's program: what runs in its pod. Stands for ingress-nginx's controller image.
+
+    watch ─► Sources ─► Rules ─► RoutingTable        (compiled when it is next asked for, then swapped)
+    :80  ─► aiohttp.web.Server ─► Proxy ─► pods
+    :443 ─► the same, TLS by SNI
+
+The pod's address comes by itself: the program runs in the pod's context, so listening on "all" addresses binds the
+pod's own, and what it opens comes from the pod's IP.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from minikube_py.aiokit.clock import Clock
+from minikube_py.aiokit.tasks import TaskScope
+from minikube_py.apimachinery.meta import Key
+from minikube_py.client import API, Event
+from minikube_py.images.container import Container, Main
+from minikube_py.ingress.compile import Rules, compile_backends, compile_rules, compile_table
+from minikube_py.ingress.options import DEFAULTS, Options
+from minikube_py.ingress.router import BackendKey, Endpoint, RoutingTable
+from minikube_py.ingress.sources import CONFIG_MAPS, RESOURCES, SECRETS, SERVICES, SLICES, Sources
+from minikube_py.ingress.tls import CertificateAuthority
+
+__all__ = ["CONTROLLER", "Listen", "Tables", "program"]
+
+logger = logging.getLogger(__name__)
+
+CONTROLLER = "k8s.io/ingress-nginx"
+_KEEP_ALIVE = 75.0
+"""Seconds an idle caller may stay (ingress-nginx: keep-alive 75); also the longest a request's headers may take."""
+_GRACE = 10.0
+"""Seconds that running requests have after SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the program listens; None is the pod's own address."""
+
+    host: str | None = None
+    http: int = 80
+    https: int = 443
+
+
+@dataclass(slots=True)
+class Tables:
+    """The current routing table of one controller, compiled when asked for: never older than the last commit.
+
+    Resource handling: `start()` subscribes, `stop()` ends it.
+    """
+
+    api: API
+    controller: str = CONTROLLER
+    defaults: Options = DEFAULTS
+    default_backend: BackendKey | None = None
+    on_swap: Callable[[RoutingTable, Rules, Sources], None] | None = None
+    sources: Sources = field(default_factory=Sources)
+    rules: Rules = field(default_factory=lambda: Rules(RoutingTable()))
+    swaps: int = 0
+    _table: RoutingTable = field(default_factory=RoutingTable)
+    _stale_rules: bool = True
+    _stale_services: set[Key] = field(default_factory=set)
+    _subscription: Any = None
+    _scheduled: bool = False
+
+    def start(self) -> None:
+        self._subscription = self.api.subscribe(RESOURCES, self._changed)
+
+    def stop(self) -> None:
+        if self._subscription is not None:
+            self._subscription.cancel()
+            self._subscription = None
+
+    def _changed(self, event: Event) -> None:
+        self.sources_changed(event)
+        if not self._scheduled and (self._stale_rules or self._stale_services):
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._later)
+
+    def sources_changed(self, event: Event) -> None:
+        before = event.old
+        service = self.sources.apply(event)
+        if event.resource in (SERVICES, SLICES):
+            if service is not None and service in self.rules.keys:
+                self._stale_services.add(service)
+            if before is not None and event.resource == SLICES:  # its label may have named another Service
+                name = (before["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")
+                if (other := Key(event.key.namespace, name)) in self.rules.keys:
+                    self._stale_services.add(other)
+        elif event.resource not in (SECRETS, CONFIG_MAPS) or (event.resource, event.key) in self.rules.references:
+            self._stale_rules = True
+
+    def _later(self) -> None:
+        self._scheduled = False
+        self.table()
+
+    def table(self) -> RoutingTable:
+        """Return the table of this moment."""
+        if self._stale_rules:
+            self.rules = compile_rules(
+                self.sources, controller=self.controller, defaults=self.defaults, default_backend=self.default_backend
+            )
+            self._table = compile_table(self.rules, self.sources)
+        elif self._stale_services:
+            self._table = compile_backends(self.rules, self.sources, self._stale_services, self._table)
+        else:
+            return self._table
+        self._stale_rules = False
+        self._stale_services.clear()
+        self.swaps += 1
+        if self.on_swap is not None:
+            self.on_swap(self._table, self.rules, self.sources)
+        return self._table
+
+
+def program(
+    api: API,
+    clock: Clock,
+    *,
+    controller: str = CONTROLLER,
+    certificate_authority: CertificateAuthority | None = None,
+    https_port: Callable[[], int] = lambda: 443,
+    listen: Listen = Listen(),
+    defaults: Options = DEFAULTS,
+    default_backend: BackendKey | None = None,
+    chance: random.Random | None = None,
+) -> Main:
+    """Return the controller's program.
+
+    `https_port()` is the port by which callers on this machine reach HTTPS (8443); `default_backend` answers what no
+    rule matches (ingress-nginx: --default-backend-service); `defaults` are the ConfigMap's settings.
+    The running program puts its `Tables` and `Proxy` into `container.extra` under "tables" and "proxy", and the bound
+    ports under "http_port" and "https_port".
+    """
+
+    async def main(container: Container) -> int:
+        # here, not above: aiohttp is 60 ms that only a cluster with an ingress pays
+        from minikube_py.ingress.front import Front
+        from minikube_py.ingress.proxy import Proxy
+        from minikube_py.ingress.tls import Certificates
+
+        scope = TaskScope(f"ingress {container.pod.name}")
+        tables = Tables(api, controller, defaults, default_backend)
+        proxy = Proxy(
+            tables.table, clock=clock, scope=scope, write=container.write, https_port=https_port, chance=chance
+        )
+        certificates = Certificates(certificate_authority)
+
+        def swapped(table: RoutingTable, rules: Rules, sources: Sources) -> None:
+            certificates.update(rules, sources)
+            alive: set[Endpoint] = {each for upstream in table.upstreams.values() for each in upstream.endpoints}
+            proxy.pool.retain(alive)
+            proxy.balancer.forget(table.upstreams.keys())
+            proxy.forget(rules.served)
+
+        tables.on_swap = swapped
+        loop = asyncio.get_running_loop()
+        fronts: list[tuple[Front, asyncio.AbstractServer]] = []
+        tables.start()
+        try:
+            tables.table()
+            for secure, port in ((False, listen.http), (True, listen.https)):
+                front = Front(proxy, secure=secure, keepalive_timeout=_KEEP_ALIVE)
+                context = certificates.context if secure else None
+                server = await loop.create_server(front, listen.host, port, ssl=context, backlog=1024)
+                fronts.append((front, server))
+                sockets = getattr(server, "sockets", None)
+                bound = sockets[0].getsockname()[1] if sockets else port
+                container.extra["https_port" if secure else "http_port"] = bound
+            container.extra["tables"] = tables
+            container.extra["proxy"] = proxy
+            container.print(f"controller={controller} rules={len(tables.rules.served)} listening=:80,:443")
+            container.started()
+            await container.terminated.wait()
+            return 0
+        finally:
+            for _, listener in fronts:
+                listener.close()
+            for front, _ in fronts:
+                front.pre_shutdown()  # idle callers go at once, running requests may end
+            for front, _ in fronts:
+                await front.shutdown(_GRACE if container.terminated.is_set() else 0.0)
+            tables.stop()
+            proxy.close()
+            await scope.close()
+
+    return main
