@@ -48,6 +48,8 @@ class Create:
     object: Object
     about: Object | None = None
     """Whom a refusal concerns: it gets the Warning FailedCreate."""
+    created: str = ""
+    """What `about` is told of success (SuccessfulCreate); `{name}` is the new object's name, `{owner}` its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +219,13 @@ class Agent:
         else:
             self._queue.forget(key)
 
-    def _create(self, obj: Object, about: Object | None) -> None:
+    def _create(self, obj: Object, about: Object | None, created: str) -> None:
         try:
-            self._api.create(obj)
+            new = self._api.create(obj)
+            if about is not None and created:
+                self._recorder.record(
+                    about, "Normal", "SuccessfulCreate", created.format(name=meta.name(new), owner=meta.name(about))
+                )
         except StatusError as error:
             if about is not None and error.reason not in ("AlreadyExists", "NotFound"):
                 whom = (meta.uid(about), meta.name(obj) if not obj["metadata"].get("generateName") else "")
@@ -230,8 +236,8 @@ class Agent:
 
     def _apply(self, key: Key, action: Action) -> None:
         match action:
-            case Create(obj, about):
-                self._create(obj, about)
+            case Create(obj, about, created):
+                self._create(obj, about, created)
             case Update(obj):
                 self._api.update(obj)
             case UpdateStatus(obj):

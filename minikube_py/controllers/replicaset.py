@@ -1,0 +1,104 @@
+"""ReplicaSets and ReplicationControllers: keep so many pods of a template.
+
+Stands for kube-controller-manager's replicaset and replication controllers, which are one piece of code there too.
+Leaves out the ReplicaFailure condition (a refused creation is told by the event FailedCreate).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import final
+
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Key, Object
+from minikube_py.client import Action, Create, Delete, Emit, Event, Requeue, Soon, UpdateStatus, View
+from minikube_py.controllers import pods
+
+__all__ = ["ReplicaSetController"]
+
+_BURST = 250
+"""Pods created or deleted in one look (Kubernetes' burstReplicas is 500): between looks sockets have their turn."""
+
+
+@final
+class ReplicaSetController:
+    """Keeps `spec.replicas` pods; `kind` is ReplicaSet or ReplicationController."""
+
+    def __init__(self, kind: str = "ReplicaSet") -> None:
+        self.kind = kind
+        self.resource = "replicasets.apps" if kind == "ReplicaSet" else "replicationcontrollers"
+        self.name = "replicaset-controller" if kind == "ReplicaSet" else "replication-controller"
+
+    @property
+    def watches(self) -> Mapping[str, Callable[[Event, View], Iterable[Key | Soon]]]:
+        return {self.resource: lambda event, view: (event.key,), "pods": self._pod}
+
+    def _pod(self, event: Event, view: View) -> Iterable[Key | Soon]:
+        return pods.owned(event, view, self.kind, self.resource)
+
+    def reconcile(self, key: Key, view: View, now: float) -> Sequence[Action]:
+        owner = view.get(self.resource, key.name, key.namespace)
+        if owner is None:
+            return ()
+        spec = owner["spec"]
+        selector = pods.selector_of(spec.get("selector") or (spec["template"].get("metadata") or {}).get("labels"))
+        mine, actions = pods.claim(owner, "pods", view, selector)
+        alive = [pod for pod in mine if pods.active(pod)]
+        if not meta.terminating(owner):
+            actions.extend(self._manage(owner, alive))
+        actions.extend(self._status(owner, alive, now))
+        return actions
+
+    def _manage(self, owner: Object, alive: Sequence[Object]) -> list[Action]:
+        missing = _replicas(owner) - len(alive)
+        actions: list[Action] = []
+        if missing > 0:
+            pod = pods.from_template(owner["spec"]["template"], owner)
+            for _ in range(min(missing, _BURST)):
+                actions.append(Create(pod, about=owner, created="Created pod: {name}"))
+            if missing > _BURST:
+                actions.append(Requeue(0.0))
+        elif missing < 0:
+            for pod in pods.to_delete_first(alive)[: min(-missing, _BURST)]:
+                actions.append(Delete("pods", meta.key(pod), uid=meta.uid(pod)))
+                actions.append(Emit(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}"))
+            if -missing > _BURST:
+                actions.append(Requeue(0.0))
+        return actions
+
+    def _status(self, owner: Object, alive: Sequence[Object], now: float) -> list[Action]:
+        spec = owner["spec"]
+        template_labels = ((spec["template"].get("metadata") or {}).get("labels") or {}).items()
+        min_ready = spec.get("minReadySeconds") or 0
+        labelled = ready = available = 0
+        soonest = 0.0
+        for pod in alive:
+            labelled += template_labels <= meta.labels(pod).items()
+            if pods.ready(pod):
+                ready += 1
+                is_available, wait = pods.available(pod, min_ready, now)
+                available += is_available
+                if wait:
+                    soonest = min(soonest or wait, wait)
+        old = meta.status(owner)
+        status: Object = {"replicas": len(alive)}
+        for field, count in (
+            ("fullyLabeledReplicas", labelled),
+            ("readyReplicas", ready),
+            ("availableReplicas", available),
+        ):
+            if count:
+                status[field] = count
+        if generation := owner["metadata"].get("generation"):
+            status["observedGeneration"] = generation
+        if "conditions" in old:
+            status["conditions"] = old["conditions"]
+        actions: list[Action] = []
+        if status != old:
+            actions.append(UpdateStatus({**owner, "status": status}))
+        if soonest:
+            actions.append(Requeue(soonest))
+        return actions
+
+
+def _replicas(owner: Object) -> int:
+    wanted = owner["spec"].get("replicas")
+    return 1 if wanted is None else int(wanted)
