@@ -8,8 +8,10 @@ from typing import Any
 
 from minikube_py.apimachinery.meta import Object
 from minikube_py.cni.addresses import Addresses
+from minikube_py.coredns.corefile import default_corefile
+from minikube_py.kinds.clusterconfig import Dns
 
-__all__ = ["COREDNS_IMAGE", "INGRESS_IMAGE", "coredns", "ingress_nginx", "kubernetes_service", "namespaces"]
+__all__ = ["COREDNS_IMAGE", "INGRESS_IMAGE", "coredns", "corefile", "ingress_nginx", "kubernetes_service", "namespaces"]
 
 COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.11.3"
 INGRESS_IMAGE = "registry.k8s.io/ingress-nginx/controller:v1.12.1"
@@ -43,7 +45,17 @@ def kubernetes_service(addresses: Addresses) -> Object:
     }
 
 
-def coredns(addresses: Addresses, domain: str, corefile: str, replicas: int = 2) -> list[Object]:
+def corefile(dns: Dns) -> str:
+    """kubeadm's Corefile, with the cluster file's upstreams and stub domains in it."""
+    text = default_corefile(dns.domain)
+    if dns.upstreams:
+        text = text.replace("forward . /etc/resolv.conf", f"forward . {' '.join(dns.upstreams)}")
+    for domain, servers in dns.stub_domains.items():
+        text += f"{domain}:53 {{\n    errors\n    cache 30\n    forward . {' '.join(servers)}\n}}\n"
+    return text
+
+
+def coredns(addresses: Addresses, dns: Dns) -> list[Object]:
     """kubeadm's CoreDNS: ConfigMap, Deployment and the kube-dns Service."""
     labels = {"k8s-app": "kube-dns"}
     return [
@@ -51,7 +63,7 @@ def coredns(addresses: Addresses, domain: str, corefile: str, replicas: int = 2)
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": "coredns", "namespace": "kube-system"},
-            "data": {"Corefile": corefile},
+            "data": {"Corefile": corefile(dns)},
         },
         {
             "apiVersion": "v1",
@@ -75,7 +87,7 @@ def coredns(addresses: Addresses, domain: str, corefile: str, replicas: int = 2)
             "coredns",
             "kube-system",
             labels,
-            replicas,
+            dns.replicas,
             {
                 "priorityClassName": "system-cluster-critical",
                 "dnsPolicy": "Default",

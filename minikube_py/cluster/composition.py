@@ -14,7 +14,7 @@ import logging
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -42,7 +42,7 @@ from minikube_py.networkpolicy.profiles import PROFILES
 from minikube_py.scheduler.agent import Scheduler
 
 if TYPE_CHECKING:
-    from minikube_py.apiserver.certificates import CertificateAuthority
+    from minikube_py.apiserver.credentials import Credentials
     from minikube_py.apiserver.server import APIServer
 
 __all__ = ["Composition", "StartError"]
@@ -56,6 +56,17 @@ class StartError(Exception):
     def __init__(self, message: str, code: int = 2) -> None:
         super().__init__(message)
         self.code = code
+
+
+class _Issuer:
+    """The certificate authority as the ingress sees it; the authority is made at the first certificate."""
+
+    def __init__(self, composition: "Composition") -> None:
+        self._composition = composition
+
+    def issue(self, hosts: Sequence[str]) -> tuple[bytes, bytes]:
+        pair = self._composition.credentials.authority.issue(hosts)
+        return pair.cert_pem, pair.key_pem
 
 
 class Composition:
@@ -176,7 +187,9 @@ class Composition:
             self._on_stop(agent.name, agent.stop)
 
     async def _start_nodes(self) -> None:
-        self.runtime = KubeletRuntime()
+        self.kubelets: dict[str, Kubelet] = {}
+        self.runtime = KubeletRuntime(lambda: self.kubelets.values())
+        self._on_stop("exec sessions", self.runtime.close)
         self._catalog = Catalog(self._images, self._own_images())
         for index in range(self.config.nodes):
             await self.add_node(index)
@@ -188,7 +201,7 @@ class Composition:
                 self.operations, self._clock, domain=dns.domain, upstreams=dns.upstreams
             ),
             addons.INGRESS_IMAGE.rpartition(":")[0]: ingress.program(
-                self.operations, self._clock, certificate_authority=self.certificates, https_port=self._https_port
+                self.operations, self._clock, certificate_authority=_Issuer(self), https_port=lambda: self.https_port
             ),
         }
 
@@ -204,20 +217,19 @@ class Composition:
             catalog=self._catalog,
             gate=self.gate,
             published=self.endpoints_published,
-            state_dir=self.state_dir,
+            state_dir=self._state_dir,
             cluster_domain=self.config.dns.domain,
+            control_plane=index == 0,
             tainted=index == 0 and self.config.nodes > 1,
         )
         await kubelet.start()
-        self.runtime.add(kubelet)
+        self.kubelets[kubelet.node] = kubelet
         self._on_stop(f"node {kubelet.node}", kubelet.stop)
 
     def _install_addons(self) -> None:
-        dns = self.config.dns
-        corefile = default_corefile(dns.domain, dns.upstreams, dns.stub_domains)
         objects = [
             addons.kubernetes_service(self.addresses),
-            *addons.coredns(self.addresses, dns.domain, corefile, dns.replicas),
+            *addons.coredns(self.addresses, self.config.dns),
             *(addons.ingress_nginx() if self.config.ingress.enabled else ()),
         ]
         for obj in objects:
@@ -253,18 +265,18 @@ class Composition:
                 clock=self._clock,
                 port=self.config.api_server.port,
                 version=self.config.api_server.version,
-                certificates=self.certificates,
+                credentials=self.credentials,
             )
             await self._api.start()
             self._on_stop("API server", self._api.stop)
         return self._api
 
     @cached_property
-    def certificates(self) -> "CertificateAuthority":
-        """The cluster's certificate authority, made when the first certificate is asked for."""
-        from minikube_py.apiserver.certificates import CertificateAuthority
+    def credentials(self) -> "Credentials":
+        """The cluster's secrets, made when the first is asked for."""
+        from minikube_py.apiserver.credentials import Credentials
 
-        return CertificateAuthority(self.addresses)
+        return Credentials.create(self.addresses.kubernetes_ip)
 
     @property
     def state_dir(self) -> Path:
@@ -275,7 +287,7 @@ class Composition:
         return self._state_dir
 
     async def endpoints_published(self) -> None:
-        """Return once the endpoint controllers have seen all that is committed; the proxy follows in the same commit."""
+        """Return once the endpoint controllers have seen all that is committed; the proxy is in step with commits."""
         while not all(agent.idle for agent in self._agents if agent.name in _ENDPOINT_CONTROLLERS):
             await asyncio.sleep(0)
 

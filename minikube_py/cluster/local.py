@@ -59,7 +59,7 @@ class LocalCluster(Composition):
             "name": self.name,
             "nodes_count": self.node_count,
             "api": self.api_url,
-            "token": self._api.token if self._api else "",
+            "token": self.credentials.token if self._api else "",
             "ca": str(self.state_dir / "ca.crt") if self._api else "",
             "kubeconfig": str(self.state_dir / "kubeconfig") if self._api else "",
             "ranges": {
@@ -112,10 +112,10 @@ class LocalCluster(Composition):
         return str(path)
 
     def write_kubeconfig(self, path: str | Path) -> None:
+        """Write the kubeconfig, mode 0600."""
         from minikube_py.apiserver.kubeconfig import write
 
-        assert self._api is not None
-        write(Path(path), name=self.name, server=self._api.url, token=self._api.token, ca=self.certificates.ca_pem)
+        write(Path(path), self.name, self.api_url, self.credentials)
 
     # Verbs
 

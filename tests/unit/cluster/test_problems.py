@@ -1,0 +1,118 @@
+"""The findings that `status` prints."""
+
+import pytest
+
+from minikube_py.aiokit.clock import VirtualClock
+from minikube_py.apimachinery.meta import Object
+from minikube_py.apiserver.operations import Operations
+from minikube_py.cluster.problems import problems
+
+
+def _pod(
+    name: str, labels: dict[str, str], *, ready: bool = True, namespace: str = "default", port: int = 8080
+) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {"containers": [{"name": "app", "image": "app", "ports": [{"name": "http", "containerPort": port}]}]},
+        "status": {
+            "phase": "Running",
+            "podIP": "127.244.1.2",
+            "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+        },
+    }
+
+
+def _service(selector: dict[str, str], target: int | str = 8080) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "api", "namespace": "default"},
+        "spec": {"selector": selector, "ports": [{"port": 80, "targetPort": target}]},
+    }
+
+
+def _ingress(service: str, port: int, class_name: str | None = "nginx") -> Object:
+    backend = {"service": {"name": service, "port": {"number": port}}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": "shop", "namespace": "default"},
+        "spec": {
+            **({"ingressClassName": class_name} if class_name else {}),
+            "rules": [{"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}],
+        },
+    }
+
+
+_CLASS: Object = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "IngressClass",
+    "metadata": {"name": "nginx"},
+    "spec": {"controller": "k8s.io/ingress-nginx"},
+}
+
+
+@pytest.mark.parametrize(
+    ("objects", "code", "words"),
+    [
+        pytest.param(
+            [_pod("api-1", {"app": "api-v1"}), _service({"app": "api"})],
+            "MK101",
+            "Closest: app=api-v1",
+            id="a selector that matches nothing names the closest label",
+        ),
+        pytest.param(
+            [_pod("api-1", {"app": "api"}, namespace="kube-public"), _service({"app": "api"})],
+            "MK101",
+            "in namespace kube-public",
+            id="a selector never crosses namespaces",
+        ),
+        pytest.param(
+            [_pod("api-1", {"app": "api"}), _service({"app": "api"}, 8081)],
+            "MK103",
+            "its pods declare 8080",
+            id="a wrong targetPort names the declared one",
+        ),
+        pytest.param(
+            [_pod("api-1", {"app": "api"}), _service({"app": "api"}, "htpp")],
+            "MK104",
+            "did you mean http?",
+            id="a misspelled port name has a nearest one",
+        ),
+        pytest.param(
+            [_pod("api-1", {"app": "api"}, ready=False), _service({"app": "api"})],
+            "MK105",
+            "0 of 1",
+            id="no ready endpoint means refused",
+        ),
+        pytest.param([_CLASS, _ingress("api", 80)], "MK402", "does not exist", id="an Ingress to a missing Service"),
+        pytest.param(
+            [_CLASS, _pod("api-1", {"app": "api"}), _service({"app": "api"}), _ingress("api", 8080)],
+            "MK402",
+            "the Service exposes 80",
+            id="an Ingress to a port that the Service lacks",
+        ),
+        pytest.param([_CLASS, _ingress("api", 80, "ngnix")], "MK401", "did you mean nginx?", id="a misspelled class"),
+        pytest.param([_CLASS, _ingress("api", 80, None)], "MK401", "no class is default", id="no class at all"),
+    ],
+)
+def test_a_fault_is_named_with_its_evidence(objects: list[Object], code: str, words: str) -> None:
+    """Each classic fault has its code, and the sentence says what is there instead."""
+    operations = Operations(VirtualClock())
+    for obj in objects:
+        stored = operations.create({key: value for key, value in obj.items() if key != "status"})
+        if "status" in obj:
+            operations.update({**stored, "status": obj["status"]}, subresource="status")
+    found = {problem.code: problem.text for problem in problems(operations)}
+    assert words in found[code]
+
+
+def test_a_healthy_service_is_no_problem() -> None:
+    """Matching labels, a ready pod and the right port leave nothing to say."""
+    operations = Operations(VirtualClock())
+    pod = operations.create({k: v for k, v in _pod("api-1", {"app": "api"}).items() if k != "status"})
+    operations.update({**pod, "status": _pod("x", {})["status"]}, subresource="status")
+    operations.create(_service({"app": "api"}))
+    assert problems(operations) == []
