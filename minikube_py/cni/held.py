@@ -50,10 +50,11 @@ class HeldConnections:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
 
-    def judge(self) -> None:
-        """Policies changed: have every held connection judged anew."""
-        held, self._held = self._held, {}
-        for one in held.values():
+    def judge(self, owner: object = None) -> None:
+        """Have every held connection, or those of one listener, judged anew: what held them may have changed."""
+        for one in [one for one in self._held.values() if owner in (None, one.owner)]:
+            if self._held.pop(one.socket, None) is None:
+                continue  # an earlier one's judgement closed the listener
             if tcpinfo.read(one.socket).closed_by_peer:
                 one.socket.close()
                 one.gone()

@@ -41,7 +41,7 @@ class Outcome(Enum):
 class Connection:
     """An accepted connection that nobody has read from yet.
 
-    Its handler must call exactly one of `hand_off` and `reset`.
+    Its handler must call exactly one of `hand_off`, `hold` and `reset`.
     """
 
     __slots__ = ("_fabric", "_refused", "_socket", "destination", "listener", "source")
@@ -97,6 +97,10 @@ class Connection:
 
         self._fabric.held.add(self._socket, self.listener, again, gone)
         return Outcome.HELD
+
+    def hold(self) -> None:
+        """Drop: the caller gets no answer, until the listener's held connections are judged anew or it gives up."""
+        self._fabric.held.add(self._socket, self.listener, lambda: self.listener.handler(self), lambda: None)
 
     def reset(self) -> None:
         """Refuse: the caller gets an RST."""

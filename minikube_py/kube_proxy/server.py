@@ -1,0 +1,353 @@
+"""The Service proxy: opens an address for each Service and hands its connections to endpoints.
+
+Stands for kube-proxy on every node at once. The table changes inside the commit of the write that causes it, so no
+connection accepted after an endpoint was removed goes there.
+
+    commit of a Service, EndpointSlice or Node → compile that Service (table.py) → open and close addresses
+
+No usable endpoint: the address is closed, so that the kernel refuses, as kube-proxy's REJECT rule does. Established
+connections outlive both: they end with their pod.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from minikube_py.aiokit.clock import Clock
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Key, Object
+from minikube_py.client.api import API, Change, Event, Subscription
+from minikube_py.cni.accept import Address
+from minikube_py.cni.fabric import Fabric
+from minikube_py.cni.listener import Connection, Listener, Outcome
+from minikube_py.cni.udp import UdpListener
+from minikube_py.kube_proxy import table
+from minikube_py.kube_proxy.balancer import Balancer, Mode
+from minikube_py.kube_proxy.table import Endpoint, Frontend, NodeInfo, PortTable, Reach, ServicePort, ServiceTable
+
+__all__ = ["EndpointStats", "KubeProxy", "Published"]
+
+logger = logging.getLogger(__name__)
+
+SERVICES, SLICES, NODES = "services", "endpointslices.discovery.k8s.io", "nodes"
+
+
+@dataclass(slots=True)
+class EndpointStats:
+    """What went to one endpoint of one Service port."""
+
+    connections: int = 0
+    """Handed over so far (for UDP: flows)."""
+    open: int = 0
+    denied: int = 0
+    """Denied by policy; those held are open as well."""
+    received: int = 0
+    """Bytes from callers, of ended connections."""
+    sent: int = 0
+
+    def ended(self, received: int, sent: int) -> None:
+        self.open -= 1
+        self.received += received
+        self.sent += sent
+
+
+class _Port:
+    """One port of a Service: its balancer and its books, which outlive changes of the table."""
+
+    def __init__(self, mode: Mode, chance: random.Random) -> None:
+        self.stats: dict[Address, EndpointStats] = {}
+        self.balancer = Balancer(mode, open_connections=self._open, chance=chance)
+
+    def _open(self, target: Address) -> int:
+        books = self.stats.get(target)
+        return books.open if books else 0
+
+    def books(self, endpoint: Endpoint) -> EndpointStats:
+        books = self.stats.get((endpoint.ip, endpoint.port))
+        if books is None:
+            books = self.stats[endpoint.ip, endpoint.port] = EndpointStats()
+        return books
+
+
+@dataclass(slots=True)
+class _Service:
+    """What is kept of one Service."""
+
+    object: Object | None = None
+    slices: dict[Key, Object] = field(default_factory=dict)
+    table: ServiceTable | None = None
+    ports: dict[ServicePort, _Port] = field(default_factory=dict)
+    listeners: dict[Frontend, Listener | UdpListener] = field(default_factory=dict)
+
+
+class Published:
+    """A Service's port on an address of its own, beside those of its spec.
+
+    Resource handling: `close()` frees the address. While the Service has no endpoint, callers are reset.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+class KubeProxy:
+    """The proxy of one cluster.
+
+    `mode`: roundrobin, random, leastconn or sourcehash (`balancer.py`); `chance` decides in random mode.
+    Resource handling: `start()` subscribes; `stop()` unsubscribes and frees every address.
+    Error handling: an address that can't be opened is logged and kept in `problems`, and tried again at the next
+    change of its Service.
+    """
+
+    def __init__(
+        self,
+        api: API,
+        fabric: Fabric,
+        clock: Clock,
+        *,
+        mode: str = Mode.ROUND_ROBIN.value,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._api = api
+        self._fabric = fabric
+        self._clock = clock
+        self._mode = Mode(mode)
+        self._chance = chance or random.Random()
+        self._services: dict[Key, _Service] = {}
+        self._slice_owner: dict[Key, Key] = {}
+        self._nodes: dict[str, NodeInfo] = {}
+        self._subscription: Subscription | None = None
+        self._problems: dict[Address, str] = {}
+
+    @property
+    def problems(self) -> Mapping[Address, str]:
+        """Address → why it can't be opened, in one sentence."""
+        return MappingProxyType(self._problems)
+
+    def start(self) -> None:
+        self._subscription = self._api.subscribe((NODES, SERVICES, SLICES), self._changed)
+
+    def stop(self) -> None:
+        if self._subscription:
+            self._subscription.cancel()
+            self._subscription = None
+        for service in self._services.values():
+            for listener in service.listeners.values():
+                listener.close()
+        self._services.clear()
+
+    def statistics(self, namespace: str, name: str) -> Mapping[ServicePort, Mapping[Address, EndpointStats]]:
+        """Return the books of a Service: port → endpoint → counters; endpoints that are gone are kept."""
+        service = self._services.get(Key(namespace, name))
+        return {port: dict(one.stats) for port, one in service.ports.items()} if service else {}
+
+    def endpoints(self, namespace: str, name: str, port: str | int = "") -> tuple[Endpoint, ...]:
+        """Return whom a connection to the Service may go to now, traffic policies aside."""
+        service = self._services.get(Key(namespace, name))
+        found = self._port(service, port) if service else None
+        return found.everywhere if found else ()
+
+    def publish(self, ip: str, port: int, namespace: str, service: str, service_port: str | int) -> Published:
+        """Open a TCP port of a Service (by name or number) on another address, such as the ingress on 127.0.0.1:8080.
+
+        The Service need not exist yet. Raises OSError with one clear sentence when the address is taken.
+        """
+        key = Key(namespace, service)
+
+        def connected(connection: Connection) -> None:
+            entry = self._services.get(key)
+            found = self._port(entry, service_port) if entry else None
+            if entry is None or found is None or entry.table is None:
+                connection.reset()
+                return
+            self._hand_over(connection, entry, found.service_port, found.everywhere, entry.table.affinity)
+
+        return Published(self._fabric.listen(ip, port, connected))
+
+    def _port(self, service: _Service, wanted: str | int) -> PortTable | None:
+        if service.table is None:
+            return None
+        for port in service.table.ports.values():
+            if port.service_port.protocol == "TCP" and wanted in (port.service_port.name, port.port):
+                return port
+        return None
+
+    # Changes
+
+    def _changed(self, event: Event) -> None:
+        match event.resource:
+            case "services":
+                entry = self._services.setdefault(event.key, _Service())
+                entry.object = None if event.change is Change.DELETED else event.object
+                self._sync(event.key)
+            case "nodes":
+                self._node_changed(event)
+            case _:
+                self._slice_changed(event)
+
+    def _slice_changed(self, event: Event) -> None:
+        before = self._slice_owner.pop(event.key, None)
+        after = None if event.change is Change.DELETED else table.service_of(event.object)
+        if before is not None and before != after:
+            self._services[before].slices.pop(event.key, None)
+            self._sync(before)
+        if after is not None:
+            self._slice_owner[event.key] = after
+            self._services.setdefault(after, _Service()).slices[event.key] = event.object
+            self._sync(after)
+
+    def _node_changed(self, event: Event) -> None:
+        name = meta.name(event.object)
+        info = None if event.change is Change.DELETED else table.node_info(event.object)
+        if info == self._nodes.get(name):
+            return  # a heartbeat
+        if info is None:
+            del self._nodes[name]
+        else:
+            self._nodes[name] = info
+        for key, entry in [*self._services.items()]:
+            if entry.object is not None and meta.spec(entry.object).get("type") in ("NodePort", "LoadBalancer"):
+                self._sync(key)
+
+    def _sync(self, key: Key) -> None:
+        """Bring one Service's table and addresses up to date."""
+        entry = self._services[key]
+        old = entry.table
+        new = entry.table = (
+            table.compile_service(entry.object, [*entry.slices.values()], self._nodes.values())
+            if entry.object is not None
+            else None
+        )
+        wanted = {one: None for one in new.frontends if new.ports[one.service_port].everywhere} if new else {}
+        for frontend in [one for one in entry.listeners if one not in wanted]:
+            entry.listeners.pop(frontend).close()
+        if new is not None:
+            for service_port in new.ports:
+                if service_port not in entry.ports:
+                    entry.ports[service_port] = _Port(self._mode, self._chance)
+            for frontend in wanted:
+                self._open(entry, frontend)
+        if old is not None and new is not None and old.ports != new.ports:
+            self._endpoints_changed(entry, old, new)
+        if entry.object is None and not entry.slices:
+            del self._services[key]
+
+    def _endpoints_changed(self, entry: _Service, old: ServiceTable, new: ServiceTable) -> None:
+        """Forget datagram flows to endpoints that left; let callers who were dropped for want of one try again."""
+        for frontend, listener in [*entry.listeners.items()]:
+            if isinstance(listener, Listener):
+                self._fabric.held.judge(listener)
+                continue
+            left = (
+                {one.address for one in old.ports[frontend.service_port].everywhere}
+                if frontend.service_port in (old.ports)
+                else set()
+            )
+            left -= {one.address for one in new.ports[frontend.service_port].everywhere}
+            for ip, port in left:
+                listener.forget(ip, port)
+
+    def _open(self, entry: _Service, frontend: Frontend) -> None:
+        if (listener := entry.listeners.get(frontend)) is not None and not listener.closed:
+            return
+        address = frontend.ip, frontend.port
+        try:
+            if frontend.protocol == "UDP":
+                entry.listeners[frontend] = self._fabric.listen_udp(
+                    *address, self._picker(entry, frontend), self._flow_ended(entry, frontend.service_port)
+                )
+            else:
+                entry.listeners[frontend] = self._fabric.listen(*address, self._handler(entry, frontend))
+        except OSError as error:
+            problem = error.strerror or str(error)
+            if self._problems.get(address) != problem:
+                self._problems[address] = problem
+                assert entry.object
+                logger.warning("service address not open service=%s reason=%s", meta.describe(entry.object), problem)
+        else:
+            self._problems.pop(address, None)
+
+    # Connections
+
+    def _candidates(self, entry: _Service, frontend: Frontend, source: str) -> tuple[Endpoint, ...]:
+        service = entry.table
+        if service is None or frontend.service_port not in service.ports:
+            return ()
+        if not (service.internal_local or service.external_local):
+            return service.ports[frontend.service_port].everywhere
+        node = next((info.name for info in self._nodes.values() if info.hosts(source)), None)
+        return service.candidates(frontend, source, node, from_pod=self._fabric.addresses.is_pod(source))
+
+    def _handler(self, entry: _Service, frontend: Frontend) -> Callable[[Connection], None]:
+        balanced = frontend.reach is Reach.LOAD_BALANCER
+
+        def connected(connection: Connection) -> None:
+            service = entry.table
+            source = connection.source[0]
+            candidates = self._candidates(entry, frontend, source)
+            if service is None:
+                connection.reset()
+            elif (balanced and not service.admits(source)) or (not candidates and service.silent(frontend)):
+                connection.hold()
+            else:
+                self._hand_over(connection, entry, frontend.service_port, candidates, service.affinity)
+
+        return connected
+
+    def _hand_over(
+        self,
+        connection: Connection,
+        entry: _Service,
+        service_port: ServicePort,
+        candidates: tuple[Endpoint, ...],
+        affinity: float,
+    ) -> None:
+        port = entry.ports[service_port]
+        endpoint = port.balancer.pick(
+            candidates, connection.source[0], self._clock.now() if affinity else 0.0, affinity
+        )
+        if endpoint is None:
+            connection.reset()
+            return
+        books = port.books(endpoint)
+        books.open += 1
+        outcome = connection.hand_off(endpoint.ip, endpoint.port, closed=books.ended)
+        if outcome in (Outcome.HANDED, Outcome.SPLICED):
+            books.connections += 1
+        else:
+            books.denied += 1
+
+    def _picker(self, entry: _Service, frontend: Frontend) -> Callable[[Address], Address | None]:
+        balanced = frontend.reach is Reach.LOAD_BALANCER
+
+        def pick(client: Address) -> Address | None:
+            service = entry.table
+            if service is None or (balanced and not service.admits(client[0])):
+                return None
+            port = entry.ports[frontend.service_port]
+            endpoint = port.balancer.pick(
+                self._candidates(entry, frontend, client[0]),
+                client[0],
+                self._clock.now() if service.affinity else 0.0,
+                service.affinity,
+            )
+            if endpoint is None:
+                return None
+            books = port.books(endpoint)
+            books.open += 1
+            books.connections += 1
+            return endpoint.address
+
+        return pick
+
+    def _flow_ended(self, entry: _Service, service_port: ServicePort) -> Callable[[Address, int, int], None]:
+        def ended(target: Address, received: int, sent: int) -> None:
+            if books := entry.ports[service_port].stats.get(target):
+                books.ended(received, sent)
+
+        return ended
