@@ -1,0 +1,531 @@
+"""The verbs on resources over HTTP: get, list, watch, create, update, patch, delete, deletecollection.
+
+    decode → hold against the schema → convert to the stored version → operations → convert back → the wanted form
+
+All that touches the store is synchronous: between reading an object and writing its patched form nothing else runs.
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
+"""
+
+import asyncio
+import base64
+import json
+import random
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from aiohttp import web
+
+from minikube_py.aiokit.clock import Clock
+from minikube_py.apimachinery import errors, meta, patch_apply, schema
+from minikube_py.apimachinery.errors import StatusError
+from minikube_py.apimachinery.labels import Selector
+from minikube_py.apimachinery.meta import Object
+from minikube_py.apiserver import bodies, field_selector, patching
+from minikube_py.apiserver.conversion import Served
+from minikube_py.apiserver.exchange import Exchange, add_warnings
+from minikube_py.apiserver.operations import Operations
+from minikube_py.apiserver.representation import encode, negotiate, render, render_list
+from minikube_py.apiserver.routes import Target
+from minikube_py.apiserver.watches import Filter, Hub
+from minikube_py.kinds.kind import Kind
+
+__all__ = ["Rest"]
+
+_PAGES = 64
+"""Paged lists that may be under way at a time; the oldest one then expires, as one that etcd has compacted."""
+
+_BOOKMARKS = 60.0
+"""Seconds between bookmarks, as kube-apiserver sends them."""
+
+Custom = Callable[[Kind], Mapping[str, Any] | None]
+
+
+class Rest:
+    """The resource endpoints of one server."""
+
+    def __init__(self, operations: Operations, hub: Hub, clock: Clock, custom: "CustomSchemas") -> None:
+        self._operations = operations
+        self._hub = hub
+        self._clock = clock
+        self._custom = custom
+        self._pages: OrderedDict[str, tuple[Sequence[Object], int]] = OrderedDict()
+
+    async def handle(self, exchange: Exchange, target: Target, served: Served) -> web.StreamResponse:
+        """Answer a request for a resource or an object, not for a part of it."""
+        kind = served.kind
+        if target.namespace is not None and not kind.namespaced:
+            raise not_served()
+        if target.name and kind.namespaced and target.namespace is None:
+            raise not_served()
+        watching = target.watch or exchange.flag("watch")
+        match exchange.method:
+            case "GET" | "HEAD" if watching:
+                self._allow(kind, "watch")
+                return await self._watch(exchange, target, served)
+            case "GET" | "HEAD" if target.name:
+                self._allow(kind, "get")
+                return self.answer(exchange, served, self.read(target, served))
+            case "GET" | "HEAD":
+                self._allow(kind, "list")
+                return self._list(exchange, target, served)
+            case "POST" if not target.name:
+                self._allow(kind, "create")
+                return await self._create(exchange, target, served)
+            case "PUT" if target.name:
+                self._allow(kind, "update")
+                return await self.update(exchange, target, served)
+            case "PATCH" if target.name:
+                self._allow(kind, "patch")
+                return await self.patch(exchange, target, served)
+            case "DELETE" if target.name:
+                self._allow(kind, "delete")
+                return await self._delete(exchange, target, served)
+            case "DELETE":
+                self._allow(kind, "deletecollection")
+                return await self._delete_collection(exchange, target, served)
+            case _:
+                raise errors.method_not_allowed()
+
+    @staticmethod
+    def _allow(kind: Kind, verb: str) -> None:
+        if verb not in kind.verbs:
+            raise errors.method_not_allowed()
+
+    # Reading
+
+    def read(self, target: Target, served: Served) -> Object:
+        """Return the stored object of a target; 404 if there is none."""
+        obj = self._operations.get(served.resource, target.name, target.namespace or "")
+        if obj is None:
+            raise errors.not_found(served.kind.plural, target.name, served.kind.group)
+        return obj
+
+    def answer(self, exchange: Exchange, served: Served, obj: Object, status: int = 200) -> web.Response:
+        how = negotiate(exchange.request.headers.get("Accept", ""), exchange.query)
+        if served.out:
+            obj = served.out(obj)
+        return exchange.json(render(served.kind, obj, how, self._clock.now()), status, how=how)
+
+    def _filter(self, exchange: Exchange, target: Target, kind: Kind) -> Filter:
+        labels = None
+        if text := exchange.query.get("labelSelector"):
+            try:
+                labels = Selector.parse(text)
+            except ValueError as error:
+                raise errors.bad_request(str(error)) from None
+        fields = None
+        if text := exchange.query.get("fieldSelector"):
+            fields = field_selector.parse(text, kind)
+        name = target.name or (fields.name if fields else None)
+        return Filter(target.namespace, name or None, labels, fields)
+
+    def _matching(self, served: Served, which: Filter) -> list[Object]:
+        """Return the objects in the order of their keys, as etcd lists them."""
+        if which.name is not None and which.namespace is not None:
+            obj = self._operations.get(served.resource, which.name, which.namespace)
+            found: Iterable[Object] = [obj] if obj is not None else []
+        else:
+            found = self._operations.list(served.resource, which.namespace)
+        selected = [obj for obj in found if which.matches(obj)]
+        selected.sort(key=lambda obj: (obj["metadata"].get("namespace") or "", obj["metadata"]["name"]))
+        return selected
+
+    def _list(self, exchange: Exchange, target: Target, served: Served) -> web.Response:
+        how = negotiate(exchange.request.headers.get("Accept", ""), exchange.query)
+        which = self._filter(exchange, target, served.kind)
+        limit = exchange.number("limit") or 0
+        token = exchange.query.get("continue")
+        if token:
+            objects, revision, start = self._resume(token)
+        else:
+            self._check_revision(exchange)
+            objects, revision, start = self._matching(served, which), self._operations.revision, 0
+        metadata: Object = {"resourceVersion": str(revision)}
+        if limit > 0 and len(objects) - start > limit:
+            metadata["continue"] = self._page(token, objects, revision, start + limit)
+            if which.labels is None and which.fields is None:
+                metadata["remainingItemCount"] = len(objects) - start - limit
+            objects = objects[start : start + limit]
+        elif start:
+            objects = objects[start:]
+        if served.out:
+            objects = [served.out(obj) for obj in objects]
+        return exchange.json(render_list(served.kind, objects, how, self._clock.now(), metadata), how=how)
+
+    def _check_revision(self, exchange: Exchange) -> None:
+        text = exchange.query.get("resourceVersion")
+        wanted = self._revision(text)
+        if wanted is not None and wanted > self._operations.revision:
+            raise StatusError(
+                504,
+                "Timeout",
+                f"Timeout: Too large resource version: {wanted}, current: {self._operations.revision}",
+                {
+                    "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+                    "retryAfterSeconds": 1,
+                },
+            )
+        if wanted and exchange.query.get("resourceVersionMatch") == "Exact" and wanted != self._operations.revision:
+            raise errors.gone(f"The resourceVersion for the provided list is too old: {wanted} is no longer kept")
+
+    @staticmethod
+    def _revision(text: str | None) -> int | None:
+        if not text:
+            return None
+        if not text.isdecimal():
+            raise errors.bad_request(f'Invalid value: "{text}": invalid resource version: it must be a number')
+        return int(text)
+
+    def _page(self, token: str | None, objects: Sequence[Object], revision: int, start: int) -> str:
+        """Keep the rest of a list as it is now (objects never change), so that pages fit together."""
+        number = json.loads(base64.urlsafe_b64decode(token))["id"] if token else secrets.token_hex(8)
+        self._pages[number] = (objects, revision)
+        self._pages.move_to_end(number)
+        while len(self._pages) > _PAGES:
+            self._pages.popitem(last=False)
+        return base64.urlsafe_b64encode(json.dumps({"v": "mkpy/v1", "id": number, "start": start}).encode()).decode()
+
+    def _resume(self, token: str) -> tuple[Sequence[Object], int, int]:
+        try:
+            read = json.loads(base64.urlsafe_b64decode(token))
+            number, start = str(read["id"]), int(read["start"])
+        except (ValueError, KeyError, TypeError):
+            raise errors.bad_request("continue key is not valid: it isn't one that this server gave") from None
+        if number not in self._pages:
+            raise errors.gone(
+                "The provided continue parameter is too old to display a consistent list result. You can start a new "
+                "list without the continue parameter."
+            )
+        objects, revision = self._pages[number]
+        return objects, revision, start
+
+    # Watching
+
+    async def _watch(self, exchange: Exchange, target: Target, served: Served) -> web.StreamResponse:
+        how = negotiate(exchange.request.headers.get("Accept", ""), exchange.query)
+        which = self._filter(exchange, target, served.kind)
+        since = self._revision(exchange.query.get("resourceVersion"))
+        bookmarks = exchange.flag("allowWatchBookmarks")
+        everything_first = "sendInitialEvents" in exchange.query and exchange.flag("sendInitialEvents")
+        if "sendInitialEvents" in exchange.query and exchange.query.get("resourceVersionMatch") != "NotOlderThan":
+            error = errors.forbidden_field(
+                "resourceVersionMatch",
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            )
+            raise errors.invalid("ListOptions", "", [error], "meta.k8s.io")
+        if "sendInitialEvents" in exchange.query and not everything_first and not since:
+            since, from_now = None, True
+        else:
+            from_now = False
+        limit = exchange.number("timeoutSeconds")
+        loop = asyncio.get_running_loop()
+        seconds = float(limit) if limit else random.uniform(1800, 3600)
+        deadline = loop.time() + seconds
+        initial = (everything_first or not since) and not from_now
+        # From here to the first await nothing can be committed: no event is lost between the state and the watch.
+        watcher = self._hub.open(
+            served.kind, served.resource, which, how, since=None if initial or from_now else since, convert=served.out
+        )
+        try:
+            start = watcher.initial(self._matching(served, which)) if initial else b""
+            revision = self._operations.revision
+            if initial and everything_first and bookmarks:
+                start += watcher.bookmark(revision, initial_end=True)
+            response = web.StreamResponse()
+            response.headers["Content-Type"] = "application/yaml" if how.yaml else "application/json"
+            response.headers["Cache-Control"] = "no-cache, private"
+            add_warnings(response, exchange.warnings)
+            await response.prepare(exchange.request)
+            await response.write(start) if start else await _flush(response)
+            next_bookmark = loop.time() + _BOOKMARKS
+            while not watcher.closed:
+                due = min(deadline, next_bookmark) if bookmarks else deadline
+                if await watcher.wait(max(due - loop.time(), 0)):
+                    if watcher.overrun:
+                        await response.write(_expired())
+                        break
+                    if lines := watcher.take():
+                        await response.write(lines)
+                    if loop.time() < due:
+                        continue
+                if bookmarks:
+                    await response.write(watcher.bookmark(self._operations.revision))
+                    next_bookmark = loop.time() + _BOOKMARKS
+                if loop.time() >= deadline:
+                    break
+            await response.write_eof()
+            return response
+        finally:
+            watcher.close()
+
+    # Writing
+
+    async def _create(self, exchange: Exchange, target: Target, served: Served) -> web.Response:
+        body = await exchange.body()
+        obj = self.decoded(exchange, target, served, body)
+        if target.namespace is not None:
+            self._place(obj, target.namespace)
+        elif served.kind.namespaced:
+            raise errors.bad_request("an empty namespace may not be set during creation")
+        stored = self._operations.create(
+            self._to_storage(served, obj),
+            dry_run=exchange.dry_run,
+            finish=self.tracker(exchange, served, None),
+        )
+        return self.answer(exchange, served, stored, 201)
+
+    async def update(self, exchange: Exchange, target: Target, served: Served, subresource: str = "") -> web.Response:
+        """Answer a PUT on an object or on one of its sub-resources that have the same form."""
+        body = await exchange.body()
+        obj = self.decoded(exchange, target, served, body)
+        metadata = obj["metadata"]
+        if metadata.get("name") and metadata["name"] != target.name:
+            raise errors.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
+            )
+        metadata["name"] = target.name
+        if target.namespace is not None:
+            self._place(obj, target.namespace)
+        live = self.read(target, served)
+        if not metadata.get("resourceVersion") and not patching.is_official(served.kind) and served.alias is None:
+            error = errors.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
+            error = replace(error, message="Invalid value: 0x0: must be specified for an update")
+            raise errors.invalid(served.kind.kind, target.name, [error], served.kind.group)
+        if metadata.get("managedFields") in ([], [{}]):
+            metadata["managedFields"] = []
+        stored = self._operations.update(
+            self._to_storage(served, obj),
+            subresource=subresource,
+            dry_run=exchange.dry_run,
+            finish=self.tracker(exchange, served, live, subresource),
+        )
+        return self.answer(exchange, served, stored)
+
+    async def patch(self, exchange: Exchange, target: Target, served: Served, subresource: str = "") -> web.Response:
+        """Answer a PATCH, of any of the four kinds."""
+        body = await exchange.body()
+        custom = self._custom.schema_of(served.kind)
+        official = patching.is_official(served.kind)
+        patch = patching.read(body, exchange.content_type, custom=not official)
+        if patching.media(exchange.content_type) == patching.APPLY:
+            return self._apply(exchange, target, served, patch, subresource, custom)
+        live = self.read(target, served)
+        shown = served.out(live) if served.out else live
+        result = patching.patched(shown, patch, exchange.content_type, served.kind)
+        result = self._hold(exchange, served, result, body)
+        stored = self._operations.update(
+            self._to_storage(served, result),
+            subresource=subresource,
+            dry_run=exchange.dry_run,
+            finish=self.tracker(exchange, served, live, subresource),
+        )
+        return self.answer(exchange, served, stored)
+
+    def _apply(
+        self,
+        exchange: Exchange,
+        target: Target,
+        served: Served,
+        patch: Any,
+        subresource: str,
+        custom: Mapping[str, Any] | None,
+    ) -> web.Response:
+        kind = served.kind
+        manager = exchange.query.get("fieldManager")
+        if not manager:
+            error = errors.required("fieldManager", "is required for apply patch")
+            raise errors.invalid("PatchOptions", "", [error], "meta.k8s.io")
+        if not isinstance(patch, dict):
+            raise errors.bad_request("error decoding YAML: an apply patch is an object")
+        for field, wanted in (("apiVersion", kind.api_version), ("kind", kind.kind)):
+            if patch.get(field) != wanted:
+                raise errors.bad_request(
+                    f"the {field} of the applied object ({patch.get(field)}) does not match that of the URL ({wanted})"
+                )
+        metadata = patch.get("metadata")
+        if metadata is None:
+            metadata = patch["metadata"] = {}
+        if not isinstance(metadata, dict):
+            raise errors.bad_request("error decoding YAML: metadata must be an object")
+        if metadata.get("managedFields"):
+            raise errors.bad_request("metadata.managedFields must be nil")
+        if metadata.get("name", target.name) != target.name:
+            raise errors.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
+            )
+        metadata["name"] = target.name
+        if target.namespace is not None:
+            self._place(patch, target.namespace)
+        exchange.warnings += bodies.problems(patch, self._custom.checker(kind), None, exchange.validation)
+        wanted_obj = self._to_storage(served, self._custom.prune(kind, patch))
+        live = self._operations.get(served.resource, target.name, target.namespace or "")
+        version = metadata.get("resourceVersion")
+        if live is not None and version and version != live["metadata"]["resourceVersion"]:
+            raise errors.conflict(kind.plural, target.name, kind.group)
+        if live is None and (subresource or metadata.get("uid")):
+            raise errors.not_found(kind.plural, target.name, kind.group)
+        applied = patch_apply.apply(
+            live,
+            wanted_obj,
+            manager=manager,
+            force=exchange.flag("force"),
+            now=self._operations.now(),
+            subresource=subresource,
+            custom=custom if served.alias is None else None,
+        )
+
+        def finish(obj: Object) -> None:
+            obj["metadata"]["managedFields"] = applied.managed_fields
+
+        if live is None:
+            stored = self._operations.create(applied.object, dry_run=exchange.dry_run, finish=finish)
+            return self.answer(exchange, served, stored, 201)
+        stored = self._operations.update(
+            applied.object, subresource=subresource, dry_run=exchange.dry_run, finish=finish
+        )
+        return self.answer(exchange, served, stored)
+
+    async def _delete(self, exchange: Exchange, target: Target, served: Served) -> web.Response:
+        options = await self.delete_options(exchange)
+        live = self.read(target, served)
+        left = self._operations.delete(served.resource, target.name, target.namespace or "", **options)
+        if left is not None:
+            return self.answer(exchange, served, left)
+        kind = served.kind
+        details = {"name": target.name, "kind": kind.plural, "uid": meta.uid(live)}
+        if kind.group:
+            details["group"] = kind.group
+        return exchange.json(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+        )
+
+    async def _delete_collection(self, exchange: Exchange, target: Target, served: Served) -> web.Response:
+        options = await self.delete_options(exchange)
+        which = self._filter(exchange, target, served.kind)
+        deleted = []
+        for obj in self._matching(served, which):
+            try:
+                left = self._operations.delete(served.resource, meta.name(obj), meta.namespace(obj), **options)
+            except StatusError as error:
+                if error.code != 404:
+                    raise
+                continue
+            deleted.append(left or obj)
+        how = negotiate(exchange.request.headers.get("Accept", ""), exchange.query)
+        if served.out:
+            deleted = [served.out(obj) for obj in deleted]
+        metadata = {"resourceVersion": str(self._operations.revision)}
+        return exchange.json(render_list(served.kind, deleted, how, self._clock.now(), metadata), how=how)
+
+    async def delete_options(self, exchange: Exchange) -> dict[str, Any]:
+        """Read DeleteOptions from the body and the query; return the arguments of `Operations.delete`.
+
+        Error handling: 400 and 422 for options that make no sense.
+        """
+        body = await exchange.body()
+        options: Any = bodies.decode(body, exchange.content_type, "DeleteOptions") if body.strip() else {}
+        if not isinstance(options, dict):
+            raise errors.bad_request("the body of a DELETE is a DeleteOptions object")
+        grace = options.get("gracePeriodSeconds")
+        if grace is None:
+            grace = exchange.number("gracePeriodSeconds")
+        if grace is not None and (type(grace) is not int or grace < 0):
+            error = errors.invalid_value("gracePeriodSeconds", grace, "must be greater than or equal to 0")
+            raise errors.invalid("DeleteOptions", "", [error], "meta.k8s.io")
+        propagation = options.get("propagationPolicy") or exchange.query.get("propagationPolicy")
+        orphan = options.get("orphanDependents", exchange.flag("orphanDependents") or None)
+        if propagation and orphan is not None:
+            error = errors.invalid_value(
+                "propagationPolicy", propagation, "orphanDependents and deletionPropagation cannot be both set"
+            )
+            raise errors.invalid("DeleteOptions", "", [error], "meta.k8s.io")
+        if propagation not in (None, "Background", "Foreground", "Orphan"):
+            supported = ("Foreground", "Background", "Orphan")
+            error = errors.not_supported("propagationPolicy", propagation, supported)
+            raise errors.invalid("DeleteOptions", "", [error], "meta.k8s.io")
+        dry_run = options.get("dryRun") or ([exchange.query["dryRun"]] if exchange.dry_run else [])
+        if dry_run not in ([], ["All"]):
+            error = errors.not_supported("dryRun", dry_run, ("All",))
+            raise errors.invalid("DeleteOptions", "", [error], "meta.k8s.io")
+        preconditions = options.get("preconditions") or {}
+        return {
+            "grace_period": grace,
+            "propagation": propagation or ("Orphan" if orphan else "Background"),
+            "uid": preconditions.get("uid"),
+            "resource_version": preconditions.get("resourceVersion"),
+            "dry_run": bool(dry_run),
+        }
+
+    # Bodies
+
+    def decoded(self, exchange: Exchange, target: Target, served: Served, body: bytes) -> Object:
+        """Return the object of a body, checked as fieldValidation asks and pruned."""
+        obj = bodies.decode_object(body, exchange.content_type, served.kind, served.kind.api_version)
+        return self._hold(exchange, served, obj, body)
+
+    def _hold(self, exchange: Exchange, served: Served, obj: Object, body: bytes) -> Object:
+        validation = exchange.validation
+        text = body if validation != "Ignore" and body[:1] in (b"{", b"[") else None
+        exchange.warnings += bodies.problems(obj, self._custom.checker(served.kind), text, validation)
+        return self._custom.prune(served.kind, obj)
+
+    @staticmethod
+    def _place(obj: Object, namespace: str) -> None:
+        if obj["metadata"].get("namespace") not in (None, "", namespace):
+            raise errors.bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
+        obj["metadata"]["namespace"] = namespace
+
+    @staticmethod
+    def _to_storage(served: Served, obj: Object) -> Object:
+        return served.alias.to_storage(obj) if served.alias else obj
+
+    def tracker(
+        self, exchange: Exchange, served: Served, live: Object | None, subresource: str = ""
+    ) -> Callable[[Object], None]:
+        manager = exchange.manager
+        custom = self._custom.schema_of(served.kind) if served.alias is None else None
+
+        def finish(obj: Object) -> None:
+            if live is None:
+                obj["metadata"].pop("managedFields", None)
+            elif obj["metadata"].get("managedFields") == []:
+                return
+            entries = patch_apply.track_update(
+                live, obj, manager=manager, now=self._operations.now(), subresource=subresource, custom=custom
+            )
+            if entries:
+                obj["metadata"]["managedFields"] = entries
+
+        return finish
+
+
+class CustomSchemas:
+    """What is known of a kind's structure, official or custom."""
+
+    def __init__(self, structural: Callable[[Kind], Mapping[str, Any] | None] = lambda kind: None) -> None:
+        self.schema_of = structural
+
+    def checker(self, kind: Kind) -> bodies.Checker:
+        return schema.check
+
+    def prune(self, kind: Kind, obj: Object) -> Object:
+        return schema.prune(obj)
+
+
+def not_served() -> StatusError:
+    return StatusError(404, "NotFound", "the server could not find the requested resource", {})
+
+
+async def _flush(response: web.StreamResponse) -> None:
+    """Send the headers of a watch that has nothing to say yet: clients wait for them."""
+    await response.write(b"")
+
+
+def _expired() -> bytes:
+    status = errors.gone("the client reads more slowly than events come; list again").status()
+    return b'{"type":"ERROR","object":%s}\n' % encode(status)
