@@ -34,6 +34,9 @@ __all__ = ["Finding", "lint", "lint_set"]
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
 
+_ALWAYS = ("default", "kube-system", "kube-public", "kube-node-lease")
+"""Namespaces that every cluster has, whether or not the manifests say so."""
+
 _PAIRS_LIMIT = 20_000
 """Pairs of identities that MK302 looks at: about 0.2 s; beyond that the matrix is the better tool."""
 
@@ -104,7 +107,7 @@ class _World:
         self.namespaces: dict[str, Mapping[str, str]] = dict(policy_set.namespaces)
         for identity in self.endpoints:
             self.namespaces.setdefault(identity.namespace, identity.namespace_labels)
-        for name in policy_set.policies:
+        for name in (*_ALWAYS, *policy_set.policies):
             self.namespaces.setdefault(name, namespace_labels(name, None))
 
     def selected(self, policy: Policy) -> list[Identity]:
@@ -209,6 +212,8 @@ def _no_namespace(world: _World, policy: Policy) -> Iterator[Finding]:
                 ):
                     fix = f"{term.key}: {near[0]}"
                     break
+            if not fix and any(term.key == _NAME_LABEL for term in selector.requirements):
+                fix = "create the namespace, or correct its name"
             if not fix:
                 label = ", ".join(f"{term}" for term in selector.requirements)
                 fix = f"label the namespace ({label}), or select it by {_NAME_LABEL}"
