@@ -1,1 +1,66 @@
-"""What all tests share; clusters come from the product's own pytest plugin and from nothing else."""
+"""What all tests share. Clusters come from the product's own pytest plugin and handles, from nothing else."""
+
+import socket
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Benchmarks run only when they are asked for: `-m benchmark`."""
+    if "benchmark" not in config.getoption("-m"):
+        chosen = [item for item in items if not item.get_closest_marker("benchmark")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+@pytest.fixture
+def no_leaks() -> Iterator[None]:
+    """Fail a test that leaves a thread or an open file behind."""
+    threads = set(threading.enumerate())
+    files = _open_files()
+    yield
+    assert set(threading.enumerate()) - threads == set()
+    left = _open_files() - files
+    assert not left, f"left open: {left}"
+
+
+def _open_files() -> Counter[str]:
+    kinds: Counter[str] = Counter()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        try:
+            kinds[str(descriptor.readlink()).partition(":")[0]] += 1
+        except OSError:
+            continue
+    return kinds
+
+
+@pytest.fixture
+def dig() -> Callable[..., str]:
+    """The real dig: `dig(cluster, "+short", "web.default.svc.cluster.local")`."""
+
+    def run(cluster: object, *arguments: str) -> str:
+        address, port = cluster.dns  # type: ignore[attr-defined]
+        done = subprocess.run(
+            ["dig", f"@{address}", "-p", str(port), "+tries=1", "+time=5", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout.strip()
+
+    return run
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port

@@ -33,7 +33,7 @@ from minikube_py.coredns import server as coredns
 from minikube_py.images.catalog import Catalog
 from minikube_py.images.container import Main
 from minikube_py.ingress import server as ingress
-from minikube_py.kinds.clusterconfig import ClusterConfig
+from minikube_py.kinds.clusterconfig import ApiServer, ClusterConfig
 from minikube_py.kube_proxy.server import KubeProxy
 from minikube_py.kubelet.agent import Kubelet
 from minikube_py.kubelet.runtime import KubeletRuntime
@@ -259,12 +259,13 @@ class Composition:
         if self._api is None:
             from minikube_py.apiserver.server import APIServer
 
+            wanted = self.config.api_server
             self._api = APIServer(
                 self.operations,
                 runtime=self.runtime,
                 clock=self._clock,
-                port=self.config.api_server.port,
-                version=self.config.api_server.version,
+                port=None if wanted.port == ApiServer().port else wanted.port,
+                version=wanted.version if wanted.version.count(".") == 2 else f"{wanted.version}.4",
                 credentials=self.credentials,
             )
             await self._api.start()

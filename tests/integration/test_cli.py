@@ -1,0 +1,177 @@
+"""mkpy as its user runs it: as a program, from another folder."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SHOP = ROOT / "configs" / "coffee-shop.yaml"
+
+Mkpy = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    return {**os.environ, "XDG_RUNTIME_DIR": str(runtime), "HOME": str(tmp_path), "NO_COLOR": "1"}
+
+
+@pytest.fixture
+def mkpy(environment: dict[str, str], tmp_path: Path) -> Iterator[Mkpy]:
+    def run(*arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "minikube_py", *arguments],
+            env=environment,
+            cwd=tmp_path,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=50,
+        )
+
+    yield run
+    run("down", "--all")
+
+
+@pytest.mark.slow
+def test_the_show_from_up_to_down(mkpy: Mkpy, environment: dict[str, str]) -> None:
+    """`up -d`, curl by Ingress, ClusterIP and name, kill a pod, curl on, `down`; nothing stays."""
+    up = mkpy("up", "-d", "-f", str(SHOP), "-o", "json")
+    assert up.returncode == 0, up.stderr
+    facts = json.loads(up.stdout)
+    ingress = facts["ingress"]["http"]
+
+    def order() -> str:
+        done = subprocess.run(
+            ["curl", "-s", "-H", "Host: coffee.com", f"{ingress}/order"], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip()
+
+    assert order() == "One coffee, coming up."
+    assert mkpy("curl", "-s", "http://coffee.com/order").stdout.strip() == "One coffee, coming up."
+    assert mkpy("curl", "--from", "deployment/order", "-s", "http://tea-house/").stdout.strip() == "Tea, on floor 3."
+    assert "coffee-shop.default" in mkpy("dig", "coffee-shop.default.svc.cluster.local").stdout
+    assert mkpy("kill", "deployment/order").returncode == 0
+    assert order() == "One coffee, coming up."
+    assert mkpy("ls", "-o", "name").stdout == "default\n"
+    assert "coffee-shop" in mkpy("status").stdout
+    assert "KUBECONFIG=" in mkpy("env").stdout
+    folder = Path(mkpy("kubeconfig").stdout.strip()).parent
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in folder.iterdir() if path.is_file()}[
+        "kubeconfig"
+    ] == "0o600"
+    pid = json.loads(mkpy("ls", "-o", "json").stdout)[0]["pid"]
+    assert mkpy("down").returncode == 0
+    assert not folder.exists()
+    assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(ingress.rsplit(":", 1)[1])), timeout=1)
+    assert mkpy("down").returncode == 0
+
+
+@pytest.mark.slow
+def test_a_command_runs_against_the_ready_cluster(mkpy: Mkpy) -> None:
+    """`-- CMD` has KUBECONFIG and the addresses; its status is ours; the cluster is gone afterwards."""
+    script = 'test -r "$KUBECONFIG" && curl -s -H "Host: tea.com" $MKPY_INGRESS/; exit 7'
+    done = mkpy("up", "-f", str(SHOP), "--", "sh", "-c", script)
+    assert done.returncode == 7, done.stderr
+    assert "Tea, on floor 3." in done.stdout
+    assert mkpy("ls", "-o", "name").stdout == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", [0.05, 0.2, 0.35, 1.5], ids=lambda seconds: f"after {seconds} s")
+def test_ctrl_c_at_any_moment_leaves_nothing(environment: dict[str, str], tmp_path: Path, moment: float) -> None:
+    """Interrupted while importing, starting or running: exit code 130, no process, no folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minikube_py", "up", "-f", str(SHOP)],
+        env=environment,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(moment)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert list((tmp_path / "run").glob("minikube-py/*")) == []
+
+
+def test_a_second_cluster_of_the_name_is_refused_with_advice(mkpy: Mkpy) -> None:
+    """One sentence, the ways on, exit code 2."""
+    assert mkpy("up", "-d").returncode == 0
+    again = mkpy("up", "-d")
+    assert again.returncode == 2
+    assert "already runs" in again.stderr
+    assert "mkpy down" in again.stderr
+    other = mkpy("up", "-d", "--name", "other")
+    assert other.returncode == 0, other.stderr
+    assert mkpy("ls", "-o", "name").stdout.split() == ["default", "other"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code", "words"),
+    [
+        pytest.param(["up", "-f", "nope.yaml"], "", 2, "nope.yaml", id="a file that isn't there"),
+        pytest.param(["up", "-f", "-"], "a: [", 2, "line 1", id="not YAML"),
+        pytest.param(
+            ["validate", "-f", "-"],
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  ports:\n  - port: 80\n    taragetPort: 8080\n",
+            2,
+            "targetPort",
+            id="a misspelled field",
+        ),
+        pytest.param(["frobnicate"], "", 2, "no command", id="an unknown verb"),
+        pytest.param(["statsu"], "", 2, "did you mean: mkpy status", id="a misspelled verb"),
+        pytest.param(["status"], "", 3, 'no cluster "default" is running', id="no cluster"),
+        pytest.param(["curl", "-c", "x", "http://a"], "", 3, 'no cluster "x"', id="no cluster of that name"),
+        pytest.param(["up", "--wait", "soon"], "", 2, "duration", id="not a duration"),
+        pytest.param(["up", "--name", "../x"], "", 2, "cluster name", id="a name that is a path"),
+        pytest.param(["demo", "cofee-shop"], "", 2, "did you mean coffee-shop", id="a misspelled demo"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(mkpy: Mkpy, arguments: list[str], stdin: str, code: int, words: str) -> None:
+    """The exit code says whose fault it is; the sentence says what to do; never a traceback."""
+    done = mkpy(*arguments, stdin=stdin)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_errors_name_file_line_field_and_nearest_name(mkpy: Mkpy, tmp_path: Path) -> None:
+    """`taragetPort` → file:line, field path, did you mean targetPort."""
+    (tmp_path / "svc.yaml").write_text(
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: api\nspec:\n  ports:\n  - port: 80\n    taragetPort: 8080\n"
+    )
+    done = mkpy("up", "-f", "svc.yaml")
+    assert done.returncode == 2
+    for words in ("svc.yaml:8", "spec.ports[0].taragetPort", "targetPort"):
+        assert words in done.stderr
+
+
+@pytest.mark.slow
+def test_pods_that_do_not_get_ready_end_the_wait(mkpy: Mkpy) -> None:
+    """Exit code 5, with the reason; the cluster is stopped."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "picky"},
+        "spec": {"nodeSelector": {"disk": "ssd"}, "containers": [{"name": "c", "image": "nginx"}]},
+    }
+    done = mkpy("up", "-d", "--wait", "500ms", "-f", "-", stdin=json.dumps(pod))
+    assert done.returncode == 5, done.stderr
+    assert "nodes are available" in done.stderr
+    assert mkpy("ls", "-o", "name").stdout == ""
