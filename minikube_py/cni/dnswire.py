@@ -118,6 +118,8 @@ class RR(NamedTuple):
     end: int
     section: int
     """0 answer, 1 authority, 2 additional."""
+    at: int
+    """Offset of the record's first byte."""
 
 
 def type_name(number: int) -> str:
@@ -253,6 +255,7 @@ def records(message: bytes) -> Iterator[RR]:
         offset += 4
     for section, count in enumerate((head.answers, head.authorities, head.additionals)):
         for _ in range(count):
+            at = offset
             name, offset = decode_name(message, offset)
             if offset + 10 > len(message):
                 raise WireError("a record runs out of the message")
@@ -260,14 +263,14 @@ def records(message: bytes) -> Iterator[RR]:
             start = offset + 10
             if start + length > len(message):
                 raise WireError("a record's data runs out of the message")
-            yield RR(name, type_, klass, ttl, offset + 4, start, start + length, section)
+            yield RR(name, type_, klass, ttl, offset + 4, start, start + length, section, at)
             offset = start + length
 
 
-def query(id_: int, name: str, type_: int, *, edns: int = 0, recursion: bool = True) -> bytes:
+def query(id_: int, name: str, type_: int, *, edns: int = 0, do: bool = False, recursion: bool = True) -> bytes:
     """Return a question as a resolver sends it; `edns` is the advertised UDP size, 0 for no OPT record."""
     head = _HEADER.pack(id_, 0x0100 if recursion else 0, 1, 0, 0, 1 if edns else 0)
-    opt = b"\0\0\x29" + struct.pack("!HIH", edns, 0, 0) if edns else b""
+    opt = b"\0\0\x29" + struct.pack("!HIH", edns, 0x8000 if do else 0, 0) if edns else b""
     return head + encode_name(name) + struct.pack("!HH", type_, 1) + opt
 
 

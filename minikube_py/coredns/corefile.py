@@ -153,7 +153,9 @@ class _Parser:
             if self._at >= len(self._tokens):
                 raise CorefileError(start.line, f"Syntax error - expected '{{' after {' '.join(keys)!r}")
             if not keys:
-                raise CorefileError(start.line, "Syntax error - a server block needs a zone before its '{', such as .:53")
+                raise CorefileError(
+                    start.line, "Syntax error - a server block needs a zone before its '{', such as .:53"
+                )
             directives = self._block()
             if len(keys) == 1 and keys[0].startswith("(") and keys[0].endswith(")"):
                 self._snippets[keys[0][1:-1]] = directives

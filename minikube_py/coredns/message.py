@@ -10,7 +10,7 @@ which is echoed as it was sent.
 """
 
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from socket import inet_aton
 from typing import NamedTuple
@@ -55,11 +55,10 @@ class Answer:
     """A CNAME's target outside the zone, still to be resolved by whoever can (the question's type applies)."""
     plugin: str = ""
     """Who answered, for the metrics."""
+    shared: bool = True
+    """Whether every client gets it; False when the answer depends on who asks."""
     why: str = field(default="", compare=False)
     """A sentence about a failure, for the errors plugin."""
-
-    def with_(self, **changes: object) -> "Answer":
-        return replace(self, **changes)  # type: ignore[arg-type]  # names are checked by replace itself
 
 
 class Packed(NamedTuple):
@@ -217,7 +216,7 @@ def pack(question: Question, answer: Answer, *, rotate: bool = True) -> Packed:
     additional = tuple(packer.record(record) for record in answer.additional)
     every = (*answer.answer, *answer.authority, *answer.additional)
     return Packed(
-        flags=0x8000 | (0x0400 if answer.authoritative else 0) | 0x0080 | RCODES[answer.rcode] & 15,
+        flags=0x8000 | (0x0400 if answer.authoritative else 0) | RCODES[answer.rcode] & 15,
         counts=(len(answer.answer), len(answer.authority), len(answer.additional)),
         fixed=fixed,
         rotating=rotating,
