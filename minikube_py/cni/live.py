@@ -30,7 +30,7 @@ class Live:
 
     def __init__(self, sock: TrackedSocket, books: set["Live"], closed: Callable[["Live"], None]) -> None:
         self.socket: TrackedSocket = sock
-        self.transport: asyncio.BaseTransport | None = None
+        self.transport: asyncio.Transport | None = None  # or uvloop's, which is no subclass of it
         self.task: asyncio.Task[None] | None = None
         self._books = books
         self._closed = closed
@@ -74,7 +74,7 @@ class Live:
     def abort(self) -> None:
         if self.task:
             self.task.cancel()
-        if isinstance(self.transport, asyncio.WriteTransport):
+        if self.transport:
             self.transport.abort()
         elif self.socket.fileno() >= 0:
             self.socket.close()

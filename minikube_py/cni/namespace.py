@@ -75,7 +75,7 @@ class NetworkNamespace:
         self._endpoints: dict[int, Endpoint] = {}
         self._sockets: set[Endpoint] = set()
         self._live: set[Live] = set()
-        self._outgoing: dict[asyncio.BaseTransport, None] = {}
+        self._outgoing: dict[asyncio.WriteTransport, None] = {}
         self._connections = 0
         self._received = 0
         self._sent = 0
@@ -138,7 +138,7 @@ class NetworkNamespace:
             return None
         return Flow(self.ip, ip, port, protocol)
 
-    def called(self, transport: asyncio.BaseTransport) -> None:
+    def called(self, transport: asyncio.WriteTransport) -> None:
         """Remember a connection that the pod's code opened, so that it ends with the pod."""
         if len(self._outgoing) >= 64 and len(self._outgoing) % 64 == 0:
             self._outgoing = {one: None for one in self._outgoing if not one.is_closing()}
@@ -330,7 +330,7 @@ class NetworkNamespace:
         for live in [*self._live]:
             live.abort()
         for transport in self._outgoing:
-            if isinstance(transport, asyncio.WriteTransport) and not transport.is_closing():
+            if not transport.is_closing():
                 transport.abort()
         self._outgoing.clear()
         for endpoint in [*self._sockets]:

@@ -30,7 +30,7 @@ from minikube_py.cni.namespace import NetworkNamespace, current
 from minikube_py.cni.splice import IP_BIND_ADDRESS_NO_PORT
 from minikube_py.cni.udp import Endpoint
 
-__all__ = ["PodLoop", "new_event_loop"]
+__all__ = ["PodLoop", "compose", "new_event_loop"]
 
 
 if TYPE_CHECKING:
@@ -277,14 +277,15 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
         except ImportError:
             pass  # not on Windows
         else:
-            return _compose(uvloop.Loop)
-    return _compose(asyncio.SelectorEventLoop)
+            return compose(uvloop.Loop)
+    return compose(asyncio.SelectorEventLoop)
 
 
 _loops: dict[type, type] = {}
 
 
-def _compose(base: Any) -> asyncio.AbstractEventLoop:
+def compose(base: Any) -> asyncio.AbstractEventLoop:
+    """Return a loop of class `base` with the mixin before it."""
     if base not in _loops:
         _loops[base] = type(f"Pod{base.__name__}", (PodLoop, base), {})
     loop: asyncio.AbstractEventLoop = _loops[base]()

@@ -9,7 +9,7 @@ import socket
 import ssl
 from asyncio.trsock import TransportSocket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from minikube_py.cni.accept import AcceptLoop, Address, TrackedSocket, reset
 from minikube_py.cni.live import Closed, Live, tracked
@@ -139,9 +139,10 @@ class PodServer(asyncio.AbstractServer):
     async def _connect(self, sock: TrackedSocket, live: Live) -> None:
         factory = self._factory
         try:
-            live.transport, _ = await self._loop.connect_accepted_socket(
+            transport, _ = await self._loop.connect_accepted_socket(
                 lambda: tracked(factory(), live), sock, **self._tls
             )
+            live.transport = cast(asyncio.Transport, transport)
         except (OSError, asyncio.CancelledError):
             reset(sock)  # the caller went away, its TLS handshake failed, or the pod ended
         except Exception:

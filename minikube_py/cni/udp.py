@@ -17,7 +17,7 @@ import contextvars
 import logging
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from minikube_py.cni.accept import Address
 from minikube_py.cni.types import Flow
@@ -128,8 +128,7 @@ class Endpoint(asyncio.DatagramProtocol):
         self._now = asyncio.get_running_loop().time
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = EndpointTransport(self, transport, self._peer)
+        self.transport = EndpointTransport(self, cast(asyncio.DatagramTransport, transport), self._peer)
         self.inner.connection_made(self.transport)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:

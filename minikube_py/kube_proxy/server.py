@@ -243,13 +243,10 @@ class KubeProxy:
             if isinstance(listener, Listener):
                 self._fabric.held.judge(listener)
                 continue
-            left = (
-                {one.address for one in old.ports[frontend.service_port].everywhere}
-                if frontend.service_port in (old.ports)
-                else set()
-            )
-            left -= {one.address for one in new.ports[frontend.service_port].everywhere}
-            for ip, port in left:
+            before, after = (known.ports.get(frontend.service_port) for known in (old, new))
+            gone = {one.address for one in before.everywhere} if before else set()
+            gone -= {one.address for one in after.everywhere} if after else set()
+            for ip, port in gone:
                 listener.forget(ip, port)
 
     def _open(self, entry: _Service, frontend: Frontend) -> None:
@@ -308,9 +305,8 @@ class KubeProxy:
         affinity: float,
     ) -> None:
         port = entry.ports[service_port]
-        endpoint = port.balancer.pick(
-            candidates, connection.source[0], self._clock.now() if affinity else 0.0, affinity
-        )
+        now = self._clock.now() if affinity else 0.0
+        endpoint = port.balancer.pick(candidates, connection.source[0], now, affinity)
         if endpoint is None:
             connection.reset()
             return
