@@ -13,6 +13,7 @@ Left out: trailers are dropped, 1xx of a backend are not passed on (as nginx), u
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -82,6 +83,7 @@ _NOT_FORWARDED = frozenset(
 _NOT_RETURNED = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
+_HOST = re.compile(r"(?:[A-Za-z0-9._\-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 
@@ -270,6 +272,11 @@ class _Exchange:
             host, target = self._other_form(host, target)
         if not host and request.version > HttpVersion10:
             raise _Rejected(400, "an HTTP/1.1 request needs a Host header")
+        if _HOST.fullmatch(host) is None:
+            raise _Rejected(400, f"the Host header {host[:80]!r} is not a host and port")
+        if headers.get(hdrs.TRANSFER_ENCODING, "chunked").lower() != "chunked":
+            # llhttp lets "identity, chunked" through; backends differ in what they make of it
+            raise _Rejected(400, "Transfer-Encoding may be chunked and nothing else")
         if method == "CONNECT":
             raise _Rejected(405, "CONNECT is for forward proxies; this is an ingress")
         path, _, query = target.partition("?")
@@ -347,7 +354,7 @@ class _Exchange:
             return
         self._begun = True
         request = self.request
-        if not request.content.is_eof() and (self._has_body() or status == 400):
+        if status in (400, 405) or (not request.content.is_eof() and self._has_body()):
             self.keep_alive = False  # what the caller still sends is not read
         extra = list(headers)
         if self.call is not None and status not in (301, 302, 307, 308):

@@ -1,0 +1,15 @@
+"""The fixture of this folder."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from .support import World, world
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[World]:
+    """A controller that runs; pods and objects are the test's."""
+    async with world() as made:
+        await made.start()
+        yield made
