@@ -139,9 +139,7 @@ class PodServer(asyncio.AbstractServer):
     async def _connect(self, sock: TrackedSocket, live: Live) -> None:
         factory = self._factory
         try:
-            transport, _ = await self._loop.connect_accepted_socket(
-                lambda: tracked(factory(), live), sock, **self._tls
-            )
+            transport, _ = await self._loop.connect_accepted_socket(lambda: tracked(factory(), live), sock, **self._tls)
             live.transport = cast(asyncio.Transport, transport)
         except (OSError, asyncio.CancelledError):
             reset(sock)  # the caller went away, its TLS handshake failed, or the pod ended

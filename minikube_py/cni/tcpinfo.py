@@ -20,6 +20,8 @@ _SENT = struct.Struct("=QQ")  # bytes_sent, bytes_retrans
 
 _CLOSED_BY_PEER = frozenset({7, 8})
 """TCP_CLOSE (reset) and TCP_CLOSE_WAIT (the peer said FIN): net/tcp_states.h."""
+_FIN_COUNTED = frozenset({8, 9, 11})
+"""TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_CLOSING: the peer's FIN is counted as a byte received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def read(sock: socket.socket) -> TcpInfo:
     sent, again = _SENT.unpack_from(raw, 200)
     # The ages come in steps of a jiffy (4 ms): equal ones can't say what came last, so they don't count as answered.
     return TcpInfo(
-        received=received,
+        received=received - (state in _FIN_COUNTED),
         sent=sent - again + not_sent,
         closed_by_peer=state in _CLOSED_BY_PEER,
         quiet_for=min(last_sent, last_received) / 1000,

@@ -78,8 +78,8 @@ class EndpointTransport(asyncio.DatagramTransport):
         target = (addr[0], addr[1])
         if (via := endpoint.via.get(target)) is not None:
             via.send(bytes(data), target)
-        elif endpoint.may_send(target):
-            self._transport.sendto(data, endpoint.namespace.real_address(*target))
+        elif (real := endpoint.may_send(target)) is not None:
+            self._transport.sendto(data, real)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._transport.get_extra_info(name, default)
@@ -169,18 +169,22 @@ class Endpoint(asyncio.DatagramProtocol):
         except Exception:
             logger.exception("datagram failed pod=%s port=%d", self.namespace, self.port)
 
-    def may_send(self, target: Address) -> bool:
-        """Judge egress at a flow's first datagram; what answers somebody always passes."""
+    def may_send(self, target: Address) -> Address | None:
+        """Return the kernel's address for `target`, None if policy denies; asked at a flow's first datagram.
+
+        Whom we have heard is answered as is: 127.0.0.1 as a sender is the outside, though as a target it is the pod.
+        """
         now = self._now()
-        if now - self._seen.get(target, -_ASSURED) < _ASSURED:
-            self._note(target, now)
-            return True
-        namespace = self.namespace
-        if (flow := namespace.judged(*target, "UDP")) is not None and not self._judge(target, flow):
-            return False
-        self._note(namespace.real_address(*target), now)
-        self._note(target, now)
-        return True
+        real = target
+        if now - self._seen.get(target, -_ASSURED) >= _ASSURED:
+            namespace = self.namespace
+            real = namespace.real_address(*target)
+            fresh = now - self._seen.get(real, -_ASSURED) < _ASSURED
+            flow = None if fresh else namespace.judged(*target, "UDP")
+            if flow is not None and not self._judge(target, flow):
+                return None
+        self._note(real, now)
+        return real
 
     def _may_receive(self, source: Address) -> bool:
         namespace = self.namespace

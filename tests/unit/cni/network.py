@@ -118,9 +118,7 @@ async def until(condition: Callable[[], bool], what: str = "the condition") -> N
 
 
 @contextlib.asynccontextmanager
-async def network(
-    *, deny: Literal["hold", "reset"] = "hold", lowest_port: int | None = None
-) -> AsyncIterator[Network]:
+async def network(*, deny: Literal["hold", "reset"] = "hold", lowest_port: int | None = None) -> AsyncIterator[Network]:
     addresses, lock = lease_slice()
     gate = SwitchGate()
     fabric = Fabric(gate=gate, addresses=addresses, deny=deny, lowest_port=lowest_port)
@@ -129,4 +127,3 @@ async def network(
     finally:
         await fabric.close()
         lock.close()
-
