@@ -45,6 +45,9 @@ _KEEPALIVE = 120.0
 _PUBLIC = frozenset(("healthz", "livez", "readyz", "version"))
 """What a real cluster shows to everybody (ClusterRole system:public-info-viewer)."""
 
+STREAMED = frozenset(("attach", "exec", "log", "portforward", "proxy"))
+"""Sub-resources that reach into a pod."""
+
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 
 
@@ -118,6 +121,7 @@ class APIServer:
     async def start(self) -> None:
         from aiohttp import web
 
+        from minikube_py.apiserver.pods import Pods
         from minikube_py.apiserver.rest import CustomSchemas, Rest
         from minikube_py.apiserver.subresources import Subresources
         from minikube_py.apiserver.watches import Hub
@@ -125,6 +129,7 @@ class APIServer:
         self._hub = Hub(self.operations.store, self._clock.now)
         self._rest = Rest(self.operations, self._hub, self._clock, CustomSchemas(self._structural))
         self._subresources = Subresources(self.operations, self._rest, self._clock, self.credentials)
+        self._pods = Pods(self.operations, self._runtime, self._clock)
         loop = asyncio.get_running_loop()
 
         def request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
@@ -235,9 +240,13 @@ class APIServer:
         for kind in reviews.REVIEWS:
             if (kind.group, kind.version, kind.plural) == (target.group, target.version, target.plural):
                 return await self._subresources.review(exchange, kind)
+        if target.group == "metrics.k8s.io":
+            return self._pods.metrics(exchange, target)
         served = conversion.served(self.operations.registry, target.group, target.version, target.plural)
         if served is None:
             raise StatusError(404, "NotFound", "the server could not find the requested resource")
+        if target.subresource in STREAMED:
+            return await self._pods.handle(exchange, target, served)
         if target.subresource:
             return await self._subresources.handle(exchange, target, served)
         return await self._rest.handle(exchange, target, served)
