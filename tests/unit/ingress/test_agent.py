@@ -1,0 +1,83 @@
+"""Status and Events of Ingresses."""
+
+from minikube_py.aiokit.clock import VirtualClock
+from minikube_py.aiokit.tasks import TaskScope
+from minikube_py.apimachinery.meta import Object
+from minikube_py.apiserver.operations import Operations
+from minikube_py.ingress.agent import Agent
+
+from .support import ingress, ingress_class, path, service
+
+
+async def settled(*objects: Object, addresses: tuple[str, ...] = ("127.200.0.1",)) -> Operations:
+    """Return the API after the agent has seen these objects."""
+    clock = VirtualClock()
+    api = Operations(clock, seed=1)
+    scope = TaskScope("test")
+    agent = Agent(api, clock, lambda: addresses)
+    agent.start(scope)
+    for each in objects:
+        api.create(each)
+    await clock.advance(1)
+    assert agent.idle
+    agent.stop()
+    await scope.close()
+    return api
+
+
+def events(api: Operations) -> set[tuple[str, str, str]]:
+    return {(each["type"], each["reason"], each["message"]) for each in api.list("events")}
+
+
+def status(api: Operations, name: str = "i") -> Object:
+    found = api.get("ingresses.networking.k8s.io", name, "default")
+    assert found
+    return found.get("status") or {}
+
+
+async def test_the_address_is_written() -> None:
+    """A served Ingress gets the controller's address and a Sync event."""
+    api = await settled(ingress_class(), service("web"), ingress("i", {"a.test": [path("web")]}))
+    assert status(api) == {"loadBalancer": {"ingress": [{"ip": "127.200.0.1"}]}}
+    assert events(api) == {("Normal", "Sync", "Scheduled for sync")}
+
+
+async def test_a_host_name_is_written_as_such() -> None:
+    """An address that is a name goes to `hostname`."""
+    api = await settled(ingress_class(), ingress("i", {"a.test": [path("web")]}), addresses=("lb.test",))
+    assert status(api)["loadBalancer"]["ingress"] == [{"hostname": "lb.test"}]
+
+
+async def test_an_ingress_that_nobody_serves_says_so() -> None:
+    """Without a class there is no address, and a warning says what to do."""
+    api = await settled(ingress_class(), ingress("i", {"a.test": [path("web")]}, class_name=None))
+    assert not status(api).get("loadBalancer")
+    ((type_, reason, message),) = events(api)
+    assert (type_, reason) == ("Warning", "NotServed")
+    assert "set spec.ingressClassName (nginx)" in message
+
+
+async def test_another_controllers_ingress_is_left_alone() -> None:
+    """No status, no events for an Ingress of another class."""
+    api = await settled(
+        ingress_class(), ingress_class("alb", "ingress.k8s.aws/alb"), ingress("i", {"a.test": [path("web")]}, class_name="alb")
+    )
+    assert not status(api).get("loadBalancer")
+    assert not events(api)
+
+
+async def test_what_is_wrong_becomes_a_warning() -> None:
+    """Unknown Services, ports and annotations, missing Secrets and conflicts are told once."""
+    api = await settled(
+        ingress_class(),
+        service("web"),
+        ingress(
+            "i",
+            {"a.test": [path("web", port="grpc"), path("gone", "/x")]},
+            annotations={"rewrite-tarjet": "/"},
+            tls=[{"hosts": ["a.test"], "secretName": "cert"}],
+        ),
+    )
+    reasons = {reason for type_, reason, _ in events(api) if type_ == "Warning"}
+    assert reasons == {"ServicePortNotFound", "ServiceNotFound", "UnknownAnnotation", "SecretUnusable"}
+    assert all(each["count"] == 1 for each in api.list("events"))
