@@ -75,7 +75,7 @@ class Kind:
     emulated: bool = True
     """False: stored without effect; a manifest with one draws a warning."""
     unsupported: Mapping[str, str] = field(default_factory=dict)
-    """Field path pattern (`spec.template.spec.hostPID`, `[]` for any index) → why it has no effect here."""
+    """Field path pattern (`spec.hostPID`, `[]` for any index, `path=value` for one value) → why it has no effect."""
 
     @property
     def gvk(self) -> GVK:

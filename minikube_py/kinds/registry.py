@@ -6,38 +6,79 @@ A `Registry` is a value of one cluster, never a global: CustomResourceDefinition
 from collections.abc import Iterator
 
 from minikube_py.apimachinery.errors import StatusError
+from minikube_py.kinds import (
+    configmap,
+    controllerrevision,
+    cronjob,
+    customresourcedefinition,
+    daemonset,
+    deployment,
+    endpoints,
+    endpointslice,
+    event,
+    horizontalpodautoscaler,
+    ingress,
+    ingressclass,
+    job,
+    lease,
+    limits,
+    namespace,
+    networkpolicy,
+    node,
+    persistentvolume,
+    persistentvolumeclaim,
+    pod,
+    poddisruptionbudget,
+    priorityclass,
+    rbac,
+    replicaset,
+    replicationcontroller,
+    secret,
+    service,
+    serviceaccount,
+    statefulset,
+    storageclass,
+    stored,
+)
 from minikube_py.kinds.kind import Kind
 
-__all__ = ["Registry"]
+__all__ = ["BUILTIN", "Registry"]
 
-# Identity of every kind, until its own file says more: (group, version, kind, plural, namespaced, short names).
-_PLAIN: tuple[tuple[str, str, str, str, bool, tuple[str, ...]], ...] = (
-    ("", "v1", "Namespace", "namespaces", False, ("ns",)),
-    ("", "v1", "Node", "nodes", False, ("no",)),
-    ("", "v1", "Pod", "pods", True, ("po",)),
-    ("", "v1", "Service", "services", True, ("svc",)),
-    ("", "v1", "Endpoints", "endpoints", True, ("ep",)),
-    ("", "v1", "Event", "events", True, ("ev",)),
-    ("", "v1", "ConfigMap", "configmaps", True, ("cm",)),
-    ("", "v1", "Secret", "secrets", True, ()),
-    ("", "v1", "ServiceAccount", "serviceaccounts", True, ("sa",)),
-    ("", "v1", "ReplicationController", "replicationcontrollers", True, ("rc",)),
-    ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", True, ("pvc",)),
-    ("", "v1", "PersistentVolume", "persistentvolumes", False, ("pv",)),
-    ("apps", "v1", "Deployment", "deployments", True, ("deploy",)),
-    ("apps", "v1", "ReplicaSet", "replicasets", True, ("rs",)),
-    ("apps", "v1", "StatefulSet", "statefulsets", True, ("sts",)),
-    ("apps", "v1", "DaemonSet", "daemonsets", True, ("ds",)),
-    ("apps", "v1", "ControllerRevision", "controllerrevisions", True, ()),
-    ("batch", "v1", "Job", "jobs", True, ()),
-    ("batch", "v1", "CronJob", "cronjobs", True, ("cj",)),
-    ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", True, ()),
-    ("networking.k8s.io", "v1", "Ingress", "ingresses", True, ("ing",)),
-    ("networking.k8s.io", "v1", "IngressClass", "ingressclasses", False, ()),
-    ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", True, ("netpol",)),
-    ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", True, ("hpa",)),
-    ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", True, ("pdb",)),
-    ("coordination.k8s.io", "v1", "Lease", "leases", True, ()),
+BUILTIN: tuple[Kind, ...] = (
+    # core/v1, in the order in which `kubectl api-resources` shows them
+    configmap.KIND,
+    endpoints.KIND,
+    event.KIND,
+    *limits.KINDS,
+    namespace.KIND,
+    node.KIND,
+    persistentvolumeclaim.KIND,
+    persistentvolume.KIND,
+    pod.KIND,
+    replicationcontroller.KIND,
+    secret.KIND,
+    serviceaccount.KIND,
+    service.KIND,
+    # the groups
+    customresourcedefinition.KIND,
+    controllerrevision.KIND,
+    daemonset.KIND,
+    deployment.KIND,
+    replicaset.KIND,
+    statefulset.KIND,
+    horizontalpodautoscaler.KIND,
+    cronjob.KIND,
+    job.KIND,
+    lease.KIND,
+    endpointslice.KIND,
+    ingressclass.KIND,
+    ingress.KIND,
+    networkpolicy.KIND,
+    poddisruptionbudget.KIND,
+    *rbac.KINDS,
+    priorityclass.KIND,
+    storageclass.KIND,
+    *stored.KINDS,
 )
 
 
@@ -50,21 +91,27 @@ class Registry:
     def __init__(self) -> None:
         self._by_resource: dict[str, Kind] = {}
         self._by_gvk: dict[tuple[str, str], Kind] = {}
-        for group, version, kind, plural, namespaced, short in _PLAIN:
-            self.add(
-                Kind(group=group, version=version, kind=kind, plural=plural, namespaced=namespaced, short_names=short)
-            )
+        for kind in BUILTIN:
+            self.add(kind)
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._by_resource.values())
 
     def add(self, kind: Kind) -> None:
-        self._by_resource[kind.resource] = kind
+        """Serve a kind; of several versions of one resource, the first added is the one of the bare resource name."""
+        self._by_resource.setdefault(kind.resource, kind)
+        if self._by_resource[kind.resource].version == kind.version:
+            self._by_resource[kind.resource] = kind
         self._by_gvk[kind.api_version, kind.kind] = kind
 
     def remove(self, kind: Kind) -> None:
-        self._by_resource.pop(kind.resource, None)
+        if self._by_resource.get(kind.resource, kind).version == kind.version:
+            self._by_resource.pop(kind.resource, None)
         self._by_gvk.pop((kind.api_version, kind.kind), None)
+
+    def kinds(self) -> Iterator[Kind]:
+        """Return every kind in every version in which it is served."""
+        return iter(self._by_gvk.values())
 
     def by_resource(self, resource: str) -> Kind:
         """Return the kind served as `pods`, `deployments.apps`, …"""

@@ -1,0 +1,86 @@
+"""ReplicationController: the ReplicaSet's elder, with a plain map as its selector."""
+
+from typing import Any
+
+from minikube_py.apimachinery import errors, meta
+from minikube_py.apimachinery.errors import GoText
+from minikube_py.apimachinery.meta import Object
+from minikube_py.kinds import podrules, podspec, rules, workload
+from minikube_py.kinds.kind import Column, Kind
+from minikube_py.kinds.tables import AGE, NAME, WIDE, age, containers_and_images, map_cell, template_spec
+
+__all__ = ["KIND"]
+
+
+def prepare(controller: Object, old: Object | None) -> None:
+    if old is None:
+        controller["status"] = {"replicas": 0}
+
+
+def default(controller: Object) -> None:
+    """Selector and labels default to the template's labels, as in no later kind."""
+    spec = controller.setdefault("spec", {})
+    workload.default_replicas(spec)
+    workload.default_template(spec)
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+    if labels:
+        if not spec.get("selector"):
+            spec["selector"] = dict(labels)
+        if not controller["metadata"].get("labels"):
+            controller["metadata"]["labels"] = dict(labels)
+
+
+@rules.collected
+def validate(controller: Object, old: Object | None) -> rules.Errors:
+    yield from rules.metadata(controller, old)
+    spec = meta.spec(controller)
+    yield from rules.non_negative(spec.get("replicas"), "spec.replicas")
+    yield from rules.non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
+    selector = spec.get("selector")
+    if not selector:
+        yield errors.required("spec.selector")
+    yield from rules.labels(selector, "spec.selector")
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    if selector and spec.get("template") is not None and any(labels.get(k) != v for k, v in selector.items()):
+        why = "`selector` does not match template `labels`"
+        yield errors.invalid_value("spec.template.metadata.labels", GoText.string_map(labels or None), why)
+    yield from podrules.pod_template(spec, "spec.template")
+
+
+def row(controller: Object, now: float) -> list[Any]:
+    spec, status = meta.spec(controller), meta.status(controller)
+    return [
+        meta.name(controller),
+        spec.get("replicas", 1),
+        workload.count(status, "replicas"),
+        workload.count(status, "readyReplicas"),
+        age(controller, now),
+        *containers_and_images(template_spec(controller)),
+        map_cell(spec.get("selector")),
+    ]
+
+
+KIND = Kind(
+    group="",
+    version="v1",
+    kind="ReplicationController",
+    plural="replicationcontrollers",
+    singular="replicationcontroller",
+    short_names=("rc",),
+    categories=("all",),
+    subresources=(workload.SCALE, workload.status_of("ReplicationController", "")),
+    columns=(
+        NAME,
+        Column("Desired", "integer"),
+        Column("Current", "integer"),
+        Column("Ready", "integer"),
+        AGE,
+        *WIDE,
+    ),
+    row=row,
+    prepare=prepare,
+    default=default,
+    validate=validate,
+    selectable={"status.replicas": lambda obj: str(workload.count(meta.status(obj), "replicas"))},
+    unsupported=podspec.unsupported("spec.template.spec"),
+)
