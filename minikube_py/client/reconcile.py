@@ -57,6 +57,7 @@ class Update:
     """Replace spec and metadata of an object; carry its resourceVersion to be safe from lost updates."""
 
     object: Object
+    subresource: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +184,13 @@ class Agent:
 
     @property
     def idle(self) -> bool:
-        """Nothing is dirty now (keys that asked for a later look don't count, those that come `Soon` do)."""
-        return not self._busy and not len(self._queue) and not self._soon
+        """Nothing is dirty now (keys that are due later, also `Soon`, don't count)."""
+        return not self._busy and not len(self._queue)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is dirty, nor will be `Soon`."""
+        return self.idle and not self._soon
 
     async def _run(self) -> None:
         while True:
@@ -238,8 +244,8 @@ class Agent:
         match action:
             case Create(obj, about, created):
                 self._create(obj, about, created)
-            case Update(obj):
-                self._api.update(obj)
+            case Update(obj, subresource):
+                self._api.update(obj, subresource=subresource)
             case UpdateStatus(obj):
                 self._api.update(obj, subresource="status")
             case Delete(resource, target, uid, grace_period, propagation):

@@ -115,9 +115,8 @@ class _Look:
         return self.done
 
     def _finished(self) -> str:
-        return next(
-            (c["type"] for c in self.conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), ""
-        )
+        ends = (c["type"] for c in self.conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True")
+        return next(ends, "")
 
     # Counting
 
@@ -127,7 +126,7 @@ class _Look:
         for pod in self.pods:
             if not _tracked(pod) or not (pods.finished(pod) or meta.terminating(pod) or self._finished()):
                 continue
-            if meta.terminating(pod) and not pods.finished(pod) and meta.spec(pod).get("nodeName"):
+            if not pods.finished(pod) and pod["metadata"].get("deletionGracePeriodSeconds"):
                 continue  # its kubelet will say how it ended
             if meta.status(pod).get("phase") == "Succeeded":
                 index = _index(pod)
@@ -204,7 +203,7 @@ class _Look:
         succeeded = self.status.get("succeeded", 0)
         if self.completions is None:
             return succeeded > 0 and not alive
-        return succeeded >= self.completions
+        return bool(succeeded >= self.completions)
 
     def _succeed(self) -> None:
         for pod in self.pods:

@@ -177,9 +177,8 @@ class _Look:
             },
             spec=spec,
         )
-        self.done.append(
-            Create(pod, about=self.owner, created=f"create Pod {name} in StatefulSet {{owner}} successful")
-        )
+        text = f"create Pod {name} in StatefulSet {{owner}} successful"
+        self.done.append(Create(pod, about=self.owner, created=text))
 
     def _claims(self, ordinal: int) -> None:
         pod = f"{meta.name(self.owner)}-{ordinal}"
