@@ -9,7 +9,7 @@ import socket
 import ssl
 from asyncio.trsock import TransportSocket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from minikube_py.cni.accept import AcceptLoop, Address, TrackedSocket, reset
 from minikube_py.cni.live import Closed, Live, tracked
@@ -139,8 +139,7 @@ class PodServer(asyncio.AbstractServer):
     async def _connect(self, sock: TrackedSocket, live: Live) -> None:
         factory = self._factory
         try:
-            transport, _ = await self._loop.connect_accepted_socket(lambda: tracked(factory(), live), sock, **self._tls)
-            live.transport = cast(asyncio.Transport, transport)
+            live.transport, _ = await self._loop.connect_accepted_socket(lambda: tracked(factory(), live), sock, **self._tls)
         except (OSError, asyncio.CancelledError):
             reset(sock)  # the caller went away, its TLS handshake failed, or the pod ended
         except Exception:
