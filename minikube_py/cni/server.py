@@ -139,7 +139,9 @@ class PodServer(asyncio.AbstractServer):
     async def _connect(self, sock: TrackedSocket, live: Live) -> None:
         factory = self._factory
         try:
-            live.transport, _ = await self._loop.connect_accepted_socket(lambda: tracked(factory(), live), sock, **self._tls)
+            live.transport, _ = await self._loop.connect_accepted_socket(
+                lambda: tracked(factory(), live), sock, **self._tls
+            )
         except (OSError, asyncio.CancelledError):
             reset(sock)  # the caller went away, its TLS handshake failed, or the pod ended
         except Exception:
