@@ -29,6 +29,7 @@ from minikube_py.apimachinery.meta import GVK, Object
 from minikube_py.apimachinery.quantities import QUANTITY, REGEX
 
 __all__ = [
+    "OBJECT_META",
     "VERSION",
     "Field",
     "SchemaError",

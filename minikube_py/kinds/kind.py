@@ -72,6 +72,8 @@ class Kind:
     """Return every semantic error; `old` is the stored object on update, None on create."""
     selectable: Mapping[str, Callable[[Object], str]] = field(default_factory=dict)
     """Field selectors beyond metadata.name and metadata.namespace."""
+    schema: Mapping[str, Any] | None = None
+    """The openAPIV3Schema of a custom resource; built-in kinds have theirs in `apimachinery.schema`."""
     emulated: bool = True
     """False: stored without effect; a manifest with one draws a warning."""
     unsupported: Mapping[str, str] = field(default_factory=dict)
