@@ -4,6 +4,7 @@ Source: https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuratio
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from time import gmtime, strftime
 
 __all__ = ["Record", "line"]
@@ -32,6 +33,11 @@ class Record:
     request_id: str = ""
 
 
+@lru_cache(maxsize=4)
+def _time(second: int) -> str:
+    return strftime("%d/%b/%Y:%H:%M:%S +0000", gmtime(second))
+
+
 def _quoted(text: str) -> str:
     """Escape as nginx's `log_escape default`: a caller can't forge a line."""
     if text.isprintable() and '"' not in text and "\\" not in text:
@@ -42,11 +48,15 @@ def _quoted(text: str) -> str:
 def line(record: Record, now: float) -> str:
     """Return the line, without its end."""
     tries = record.tries
+    if len(tries) == 1:
+        ((address, size, seconds, status),) = tries
+        upstream = f"{address} {size} {seconds:.3f} {status}"
+    else:
+        columns = zip(*((t[0], str(t[1]), f"{t[2]:.3f}", str(t[3])) for t in tries), strict=True)
+        upstream = " ".join(map(", ".join, columns)) or "- - - -"
     return (
-        f"{record.remote} - {record.user or '-'} [{strftime('%d/%b/%Y:%H:%M:%S +0000', gmtime(now))}] "
+        f"{record.remote} - {record.user or '-'} [{_time(int(now))}] "
         f'"{_quoted(record.request)}" {record.status} {record.sent} "{_quoted(record.referer)}" '
         f'"{_quoted(record.agent)}" {record.request_length} {record.seconds:.3f} [{record.backend}] [{record.canary}] '
-        f"{', '.join(t[0] for t in tries) or '-'} {', '.join(str(t[1]) for t in tries) or '-'} "
-        f"{', '.join(f'{t[2]:.3f}' for t in tries) or '-'} {', '.join(str(t[3]) for t in tries) or '-'} "
-        f"{record.request_id}"
+        f"{upstream} {record.request_id}"
     )

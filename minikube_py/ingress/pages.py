@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from email.utils import formatdate
+from functools import lru_cache
 from html import escape
 from http import HTTPStatus
 
@@ -23,8 +24,14 @@ def phrase(status: int) -> str:
         return "Unknown"
 
 
+@lru_cache(maxsize=4)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
 def http_date(now: float) -> str:
-    return formatdate(now, usegmt=True)
+    """Return `now` as RFC 9110 writes dates."""
+    return _date(int(now))
 
 
 def page(

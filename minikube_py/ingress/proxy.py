@@ -270,7 +270,7 @@ class _Exchange:
         target = self.target
         if not target.startswith("/"):
             host, target = self._other_form(host, target)
-        if not host and request.version > HttpVersion10:
+        if "Host" not in headers and request.version > HttpVersion10:  # an empty one is allowed (RFC 9112 §3.2)
             raise _Rejected(400, "an HTTP/1.1 request needs a Host header")
         if _HOST.fullmatch(host) is None:
             raise _Rejected(400, f"the Host header {host[:80]!r} is not a host and port")
@@ -590,10 +590,6 @@ class _Exchange:
         parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
         fields = [each for each in head.headers if each[0] not in _NOT_RETURNED]
         lower = {each[0] for each in fields}
-        if head.framing is Framing.LENGTH or (head.framing is Framing.NONE and b"content-length" in lower):
-            pass
-        elif b"content-length" in lower:
-            fields = [each for each in fields if each[0] != b"content-length"]
         options = self.options
         if self.call is not None and options.response_filters:
             texts = [(name.decode("latin-1"), value.decode("latin-1")) for _, name, value in fields]

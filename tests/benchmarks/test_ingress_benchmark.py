@@ -16,6 +16,7 @@ import uvloop
 from minikube_py.aiokit.clock import LoopClock
 from minikube_py.apimachinery.meta import Key
 from minikube_py.apiserver.operations import Operations
+from minikube_py.cni.addresses import lease_slice
 from minikube_py.images.container import Container, PodInfo
 from minikube_py.ingress.router import BackendKey, Location, Paths, PathType, RoutingTable
 from minikube_py.ingress.server import Listen, program
@@ -76,12 +77,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def measure(port: int, path: str, *, close: bool = False, seconds: int = 3) -> tuple[float, str]:
+async def measure(host: str, port: int, path: str, *, close: bool = False, seconds: int = 3) -> tuple[float, str]:
     """Return (requests/s, latencies) of 32 callers."""
     wrk = shutil.which("wrk")
-    url = f"http://127.0.0.1:{port}{path}"
+    url = f"http://{host}:{port}{path}"
     if wrk is None:
-        return await measure_here(port, path, close=close, seconds=seconds), ""
+        return await measure_here(host, port, path, close=close, seconds=seconds), ""
     extra = ["-H", "Connection: close"] if close else []
     process = await asyncio.create_subprocess_exec(
         wrk,
@@ -108,13 +109,13 @@ async def measure(port: int, path: str, *, close: bool = False, seconds: int = 3
     return rate, "/".join(latency)
 
 
-async def measure_here(port: int, path: str, *, close: bool, seconds: int) -> float:
+async def measure_here(host: str, port: int, path: str, *, close: bool, seconds: int) -> float:
     request = f"GET {path} HTTP/1.1\r\nHost: shop.test\r\n{'Connection: close' if close else 'A: b'}\r\n\r\n".encode()
     until = time.perf_counter() + seconds
 
     async def caller() -> int:
         done = 0
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(host, port)
         while time.perf_counter() < until:
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
@@ -123,7 +124,7 @@ async def measure_here(port: int, path: str, *, close: bool, seconds: int) -> fl
             done += 1
             if close:
                 writer.close()
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                reader, writer = await asyncio.open_connection(host, port)
         writer.close()
         return done
 
@@ -132,7 +133,9 @@ async def measure_here(port: int, path: str, *, close: bool, seconds: int) -> fl
 
 async def proxied(folder: Path) -> dict[str, dict[str, tuple[float, str]]]:
     loop = asyncio.get_running_loop()
-    pod = await loop.create_server(Pod, "127.0.0.1", 0)
+    addresses, lock = lease_slice()
+    pod_ip = str(addresses.pod_cidr(1)[5])
+    pod = await loop.create_server(Pod, pod_ip, 0)
     pod_port = pod.sockets[0].getsockname()[1]
     api = Operations(LoopClock())
     for kind, group, name, body in (
@@ -157,13 +160,14 @@ async def proxied(folder: Path) -> dict[str, dict[str, tuple[float, str]]]:
             "metadata": {"name": "web-x", "labels": {"kubernetes.io/service-name": "web"}},
             "addressType": "IPv4",
             "ports": [{"name": "", "port": pod_port}],
-            "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+            "endpoints": [{"addresses": [pod_ip], "conditions": {"ready": True}}],
         }
     )
     container = Container("c", "i", PodInfo("n", "p", "u", "127.0.0.1", "h", "n", "127.0.0.1"), lambda text: None)
     running = asyncio.ensure_future(program(api, LoopClock(), listen=Listen("127.0.0.1", 0, 0))(container))
     await container.ready.wait()
     ports = {"direct": pod_port, "ingress": int(container.extra["http_port"])}
+    hosts = {"direct": pod_ip}
     nginx = None
     if binary := shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin"):
         ports["nginx"] = free_port()
@@ -172,7 +176,7 @@ async def proxied(folder: Path) -> dict[str, dict[str, tuple[float, str]]]:
             f"worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error.log;\n"
             "events { worker_connections 1024; }\n"
             "http { access_log off; keepalive_requests 1000000;\n"
-            f"upstream u {{ server 127.0.0.1:{pod_port}; keepalive 64; keepalive_requests 1000000; }}\n"
+            f"upstream u {{ server {pod_ip}:{pod_port}; keepalive 64; keepalive_requests 1000000; }}\n"
             f"server {{ listen 127.0.0.1:{ports['nginx']};\n"
             'location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "";\n'
             "proxy_set_header Host $host; proxy_buffering on; } } }\n"
@@ -195,7 +199,7 @@ async def proxied(folder: Path) -> dict[str, dict[str, tuple[float, str]]]:
             for name, port in ports.items():
                 if close and name == "direct":
                     continue  # this pod ignores Connection: close
-                found[title][name] = await measure(port, path, close=close)
+                found[title][name] = await measure(hosts.get(name, "127.0.0.1"), port, path, close=close)
     finally:
         if nginx is not None:
             nginx.terminate()
@@ -203,6 +207,7 @@ async def proxied(folder: Path) -> dict[str, dict[str, tuple[float, str]]]:
         container.terminated.set()
         await running
         pod.close()
+        lock.close()
     return found
 
 

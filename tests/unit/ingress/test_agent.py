@@ -60,7 +60,9 @@ async def test_an_ingress_that_nobody_serves_says_so() -> None:
 async def test_another_controllers_ingress_is_left_alone() -> None:
     """No status, no events for an Ingress of another class."""
     api = await settled(
-        ingress_class(), ingress_class("alb", "ingress.k8s.aws/alb"), ingress("i", {"a.test": [path("web")]}, class_name="alb")
+        ingress_class(),
+        ingress_class("alb", "ingress.k8s.aws/alb"),
+        ingress("i", {"a.test": [path("web")]}, class_name="alb"),
     )
     assert not status(api).get("loadBalancer")
     assert not events(api)
