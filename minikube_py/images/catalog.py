@@ -33,8 +33,10 @@ ADAPTERS = {"aiohttp": "aiohttp_app", "asgi": "asgi", "tcp": "tcp", "wsgi": "wsg
 
 _SHELLS = frozenset(("sh", "bash", "ash", "dash", "zsh", "busybox"))
 _TOOLS = frozenset(
-    ("cat", "curl", "date", "dig", "echo", "env", "false", "getent", "hostname", "ls", "nc", "nslookup", "ping")
-    + ("printenv", "sleep", "tail", "test", "true", "wget")
+    (
+        *("cat", "curl", "date", "dig", "echo", "env", "false", "getent", "hostname", "ls", "nc", "nslookup"),
+        *("ping", "printenv", "sleep", "tail", "test", "true", "wget"),
+    )
 )
 """Commands that are run as such even if the image is unknown: without the real image nothing else can."""
 

@@ -8,7 +8,7 @@ are echoed. It has none of the real image's behaviour and says so in each answer
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from minikube_py.images.container import Container
 from minikube_py.images.grpc_health import PREFACE, HealthServer
@@ -23,20 +23,14 @@ _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"PATCH ", b"OPTIO
 
 
 class _Sniffer(asyncio.Protocol):
-    """Looks at a connection's first bytes and hands it to the protocol that speaks their language.
-
-    It stays in between (no `set_protocol`): the network below tracks the connection by its first protocol.
-    """
+    """Looks at a connection's first bytes and hands it to the protocol that speaks their language."""
 
     def __init__(self, http: HTTPServer) -> None:
         self._http = http
-        self._transport: asyncio.Transport | None = None
-        self._inner: asyncio.Protocol | None = None
         self._seen = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def _choose(self) -> asyncio.Protocol | None:
         """Return the protocol for what was seen, None while it could still be several."""
@@ -49,38 +43,19 @@ class _Sniffer(asyncio.Protocol):
         return _Echo()
 
     def data_received(self, data: bytes) -> None:
-        if self._inner is None:
-            self._seen += data
-            self._inner = self._choose()
-            if self._inner is None:
-                return
-            assert self._transport is not None
-            data, self._seen = self._seen, b""
-            self._inner.connection_made(self._transport)
-        self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        return self._inner.eof_received() if self._inner else None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._inner:
-            self._inner.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        if self._inner:
-            self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        if self._inner:
-            self._inner.resume_writing()
+        self._seen += data
+        if (chosen := self._choose()) is not None:
+            # We are in the pod's context here, so the new protocol inherits it.
+            self._transport.set_protocol(chosen)
+            chosen.connection_made(self._transport)
+            chosen.data_received(self._seen)
 
 
 class _Echo(asyncio.Protocol):
     """Sends back what comes, as a plain TCP client expects of a test server."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
         self._transport.write(data)
@@ -94,8 +69,7 @@ class _Echo(asyncio.Protocol):
 
 class _UDPEcho(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._transport.sendto(data, addr)

@@ -8,6 +8,7 @@ Leaves out: Watch, flow control (a health message fits any window), header compr
 
 import asyncio
 import struct
+from typing import cast
 
 __all__ = ["PREFACE", "HealthServer", "check"]
 
@@ -65,9 +66,8 @@ class HealthServer(asyncio.Protocol):
         self._headers: dict[int, bytes] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(_frame(_SETTINGS, 0, 0))
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport.write(_frame(_SETTINGS, 0, 0))
 
     def data_received(self, data: bytes) -> None:
         if len(self._preface) < len(PREFACE):

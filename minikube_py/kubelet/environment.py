@@ -14,8 +14,9 @@ from typing import Any
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.apimachinery.quantities import quantity
+from minikube_py.images.expansion import expand
 
-__all__ = ["ConfigError", "container_environment", "expand", "field_value", "resource_value", "service_variables"]
+__all__ = ["ConfigError", "container_environment", "field_value", "resource_value", "service_variables"]
 
 Lookup = Callable[[str, str], Object | None]
 """(resource, name) → the object in the pod's namespace."""
@@ -23,17 +24,6 @@ Lookup = Callable[[str, str], Object | None]
 
 class ConfigError(Exception):
     """What a container needs is missing: the kubelet reports CreateContainerConfigError with this message."""
-
-
-def expand(text: str, variables: Mapping[str, str]) -> str:
-    """Replace `$(NAME)`; unknown names stay as they are, `$$` is a dollar sign."""
-
-    def replace(found: re.Match[str]) -> str:
-        if found[0] == "$$":
-            return "$"
-        return variables.get(found[1], found[0])
-
-    return re.sub(r"\$\$|\$\(([^()]*)\)", replace, text) if "$" in text else text
 
 
 def service_variables(services: Iterable[Object]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from minikube_py.kubelet.environment import expand
+from minikube_py.images.expansion import expand
 from minikube_py.kubelet.volumes import Place, Volume
 
 __all__ = ["PodFiles", "PodFolders"]

@@ -115,7 +115,9 @@ class KubeletRuntime:
         finally:
             if feeding is not None:
                 feeding.cancel()
-        status = next((s for s in worker.state.status(0.0).get("containerStatuses", ()) if s["name"] == container), {})
+        status: Object = next(
+            (s for s in worker.state.status(0.0).get("containerStatuses", ()) if s["name"] == container), {}
+        )
         terminated = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated")
         return int((terminated or {}).get("exitCode", 0))
 

@@ -28,9 +28,10 @@ from minikube_py.cni.resolvconf import ResolvConf, hosts_text, parse_hosts, pod_
 from minikube_py.images import exec as images_exec
 from minikube_py.images.catalog import AbsentImage, BadMapping
 from minikube_py.images.container import Container, PodInfo
+from minikube_py.images.expansion import expand
 from minikube_py.images.grpc_health import check as grpc_check
 from minikube_py.kubelet import ports, prober
-from minikube_py.kubelet.environment import ConfigError, container_environment, expand, field_value, resource_value
+from minikube_py.kubelet.environment import ConfigError, container_environment, field_value, resource_value
 from minikube_py.kubelet.mounts import PodFiles, PodFolders
 from minikube_py.kubelet.podstate import (
     Begin,
@@ -402,6 +403,7 @@ class PodWorker:
             tty=bool(spec.get("tty")),
             ready=_Ready(lambda: self._up(name, attempt)),
         )
+        container.extra["real_port"] = lambda port: kubelet.fabric.real_address(self.ip, port)[1]
         if spec.get("stdin"):
             container.stdin = asyncio.StreamReader()
         return container
