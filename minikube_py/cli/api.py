@@ -126,6 +126,9 @@ class RemoteView:
             and (selector is None or selector.matches(meta.labels(obj)))
         ]
 
+    def resources(self) -> Sequence[str]:
+        return list(self._lists)
+
     def owned_by(self, uid: str, resource: str | None = None) -> Sequence[Object]:
         def owned() -> Iterator[Object]:
             for name in [resource] if resource else list(self._lists):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -99,6 +100,7 @@ def command(demo: str | None, check: bool, keep: bool, steps_only: bool) -> int:
         code = subprocess.run([*up, "-d"], check=False).returncode
         return code or subprocess.run(play, env={**os.environ, "MKPY_CLUSTER": "demo"}, check=False).returncode
     os.execv(up[0], [*up, "--", *play])
+    raise AssertionError("execv returned")
 
 
 _UP = re.compile(r"<!-- mkpy up (.*?) -->")
@@ -108,7 +110,7 @@ def _manifests(path: Path) -> list[str]:
     """Return the manifests of a demo."""
     if found := _UP.search(path.joinpath("README.md").read_text()):
         words = found[1].split()
-        return [str((path / word).resolve()) for before, word in zip(words, words[1:], strict=False) if before == "-f"]
+        return [str((path / word).resolve()) for before, word in pairwise(words) if before == "-f"]
     return [str(file) for file in sorted(path.glob("*.yaml"))]
 
 

@@ -11,20 +11,12 @@ from minikube_py.cni.addresses import Addresses
 from minikube_py.coredns.corefile import default_corefile
 from minikube_py.kinds.clusterconfig import Dns
 
-__all__ = ["COREDNS_IMAGE", "INGRESS_IMAGE", "coredns", "corefile", "ingress_nginx", "kubernetes_service", "namespaces"]
+__all__ = ["COREDNS_IMAGE", "INGRESS_IMAGE", "coredns", "corefile", "ingress_nginx", "kubernetes_service"]
 
 COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.11.3"
 INGRESS_IMAGE = "registry.k8s.io/ingress-nginx/controller:v1.12.1"
 
 _CONTROL_PLANE = [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
-
-
-def namespaces() -> list[Object]:
-    """The namespaces of every cluster."""
-    return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        for name in ("default", "kube-system", "kube-public", "kube-node-lease")
-    ]
 
 
 def kubernetes_service(addresses: Addresses) -> Object:

@@ -153,8 +153,6 @@ class Composition:
         self.operations = Operations(self._clock, addresses=self.addresses, seed=self.config.seed)
         self._scope = TaskScope(f"cluster-{self.name}")
         self._on_stop("tasks", self._scope.close)
-        for namespace in addons.namespaces():
-            self.operations.create(namespace)
 
     def _start_network(self) -> None:
         networking = self.config.networking
@@ -179,7 +177,8 @@ class Composition:
             Agent(reconciler, self.operations, self._clock)
             for reconciler in reconcilers(
                 chance=random.Random(self.config.seed),
-                load_balancers=Pool(self.addresses.load_balancers),
+                load_balancers=Pool(self.addresses.load_balancers) if self.config.networking.load_balancer else None,
+                root_certificate=lambda: self.credentials.authority.cert_pem.decode() if self._api else "",
             )
         ]
         for agent in self._agents:

@@ -1,6 +1,6 @@
 """Which addresses work from this machine, for Services and Ingresses: pure, from a view."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from minikube_py.apimachinery import meta
@@ -62,7 +62,8 @@ def ingress_hosts(view: View) -> Iterator[tuple[Object, str, str]]:
     """Yield (Ingress, host, path) for each rule; host is "" for a rule without one."""
     for ingress in view.list("ingresses.networking.k8s.io"):
         for rule in meta.spec(ingress).get("rules") or ():
-            for path in (rule.get("http") or {}).get("paths") or ({},):
+            paths: Sequence[Mapping[str, Any]] = (rule.get("http") or {}).get("paths") or ({},)
+            for path in paths:
                 yield ingress, rule.get("host", ""), path.get("path", "/")
         if not meta.spec(ingress).get("rules") and meta.spec(ingress).get("defaultBackend"):
             yield ingress, "", "/"

@@ -1,7 +1,7 @@
 """Waiting for objects, by events rather than by polling, and saying what is wrong when the time is up."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
@@ -18,7 +18,7 @@ class WaitTimeout(TimeoutError):
     """The wished-for state didn't come; the message says what stands in its way."""
 
 
-async def until(api: API, resources: Sequence[str], unmet: Callable[[View], str | None], wait_seconds: float) -> None:
+async def until(api: API, resources: Iterable[str], unmet: Callable[[View], str | None], wait_seconds: float) -> None:
     """Return once `unmet(api)` is None; it is asked again after each change of one of `resources`.
 
     Error handling: WaitTimeout with the last answer of `unmet` and the cluster's problems.

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -143,19 +144,10 @@ class Session:
 
     def delete(self, targets: Sequence[Any], namespace: str, grace_period: int | None) -> None:
         for target in _flat(targets):
-            if isinstance(target, str) and "\n" not in target and not Path(target).exists() and "/" in target:
-                self.call(
-                    lambda target=target: self.local.delete(  # type: ignore[misc]
-                        target, namespace=namespace, grace_period=grace_period
-                    )
-                )
+            if isinstance(target, str) and "\n" not in target and "/" in target and not Path(target).exists():
+                self.call(partial(self.local.delete, target, namespace=namespace, grace_period=grace_period))
             else:
-                objects = self.objects([target])
-                self.call(
-                    lambda objects=objects: self.local.delete_objects(  # type: ignore[misc]
-                        objects, namespace=namespace
-                    )
-                )
+                self.call(partial(self.local.delete_objects, self.objects([target]), namespace=namespace))
 
     async def execute(
         self,
