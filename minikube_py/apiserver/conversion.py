@@ -128,23 +128,11 @@ def served(registry: Registry, group: str, version: str, plural: str) -> Served 
     """Return the kind that a URL names; None if nothing is served there."""
     for alias in ALIASES:
         if (alias.group, alias.version, alias.plural) == (group, version, plural):
-            kind = next((k for k in registry if k.resource == alias.storage), None)
+            kind = next((k for k in registry.kinds() if k.resource == alias.storage), None)
             if kind is None or kind.version == version:
                 break
             return Served(replace(kind, group=group, version=version), alias.storage, alias)
-    resource = f"{plural}.{group}" if group else plural
-    for kind in _candidates(registry, resource, group, version, plural):
-        return Served(kind, kind.resource)
+    for kind in registry.kinds():
+        if kind.plural == plural and kind.group == group and kind.version == version:
+            return Served(kind, kind.resource)
     return None
-
-
-def _candidates(registry: Registry, resource: str, group: str, version: str, plural: str) -> list[Kind]:
-    from minikube_py.apimachinery.errors import StatusError
-
-    try:
-        kind = registry.by_resource(resource)
-    except StatusError:
-        return []
-    if kind.version == version:
-        return [kind]
-    return [k for k in registry if (k.group, k.version, k.plural) == (group, version, plural)]

@@ -424,12 +424,5 @@ class Operations:
 
 
 def _has_status(kind: Kind) -> bool:
-    """Tell whether writes to the main resource leave the status alone.
-
-    Built-in kinds with a status all have the sub-resource; a custom kind only if its definition says so.
-    """
-    return not kind.group or "." not in kind.group or kind.group.endswith(".k8s.io") or _declares_status(kind)
-
-
-def _declares_status(kind: Kind) -> bool:
+    """Tell whether writes to the main resource leave the status alone."""
     return any(sub.name == "status" for sub in kind.subresources)

@@ -103,7 +103,7 @@ class APIServer:
 
     def _described_kinds(self) -> list[Kind]:
         found: dict[tuple[str, str, str], Kind] = {}
-        for kind in self.operations.registry:
+        for kind in self.operations.registry.kinds():
             found[kind.group, kind.version, kind.plural] = kind
         for alias in conversion.ALIASES:
             key = (alias.group, alias.version, alias.plural)

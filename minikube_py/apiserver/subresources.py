@@ -59,7 +59,7 @@ class Subresources:
             case "token" if served.resource == "serviceaccounts":
                 return await self._token(exchange, target, served)
             case name if name in _OWN_FORM.get(served.resource, ("status",)):
-                if name == "status" and not patching.is_official(kind) and not _has(kind, "status"):
+                if name == "status" and not _has(kind, "status"):
                     raise not_served()
                 return await self._own_form(exchange, target, served)
             case _:
