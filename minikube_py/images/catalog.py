@@ -21,8 +21,14 @@ from minikube_py.images.reference import Reference, picks
 __all__ = ["BUILTIN", "AbsentImage", "BadMapping", "Catalog"]
 
 BUILTIN = (
+    "agnhost",
+    "hello_app",
     "http_echo",
+    "nginx",
+    "nginx_hello",
+    "node_hello",
     "pause",
+    "tcp_echo",
     "toolbox",
     "whoami",
 )

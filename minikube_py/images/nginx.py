@@ -1,0 +1,221 @@
+"""nginx: the default page, mounted content, and the directives that manifests put into a ConfigMap.
+
+Of mounted `*.conf` files it honours, per server: listen, server_name, root, index, location (prefix, `=`, `~`, `~*`),
+return, proxy_pass (to names of the cluster), proxy_set_header, add_header, default_type.
+Leaves out: everything else (each ignored directive is named in the log), TLS, caching, upstream balancing options.
+"""
+
+import asyncio
+import mimetypes
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minikube_py.images.container import Container
+from minikube_py.images.nginx_conf import Location, Server, choose, interpolate, load
+from minikube_py.images.web import HTTPServer
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+__all__ = ["IMAGES", "WELCOME", "find_file", "main"]
+
+IMAGES = (
+    "nginx",
+    "nginxinc/nginx-unprivileged",
+    "bitnami/nginx",
+    "*/nginx",
+    "*/nginx-slim",
+    "*/nginx-unprivileged",
+)
+
+SERVER = "nginx/1.27.3"
+
+WELCOME = """<!DOCTYPE html>
+<html>
+<head>
+<title>Welcome to nginx!</title>
+<style>
+html { color-scheme: light dark; }
+body { width: 35em; margin: 0 auto;
+font-family: Tahoma, Verdana, Arial, sans-serif; }
+</style>
+</head>
+<body>
+<h1>Welcome to nginx!</h1>
+<p>If you see this page, the nginx web server is successfully installed and
+working. Further configuration is required.</p>
+
+<p>For online documentation and support please refer to
+<a href="http://nginx.org/">nginx.org</a>.<br/>
+Commercial support is available at
+<a href="http://nginx.com/">nginx.com</a>.</p>
+
+<p><em>Thank you for using nginx.</em></p>
+</body>
+</html>
+"""
+
+_HTML = "/usr/share/nginx/html"
+_REASONS = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Not Allowed", 502: "Bad Gateway"}
+
+
+def _error_page(status: int) -> str:
+    title = f"{status} {_REASONS.get(status, 'Error')}"
+    return (
+        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
+        f"<hr><center>{SERVER}</center>\r\n</body>\r\n</html>\r\n"
+    )
+
+
+def find_file(container: Container, path: str) -> Path | None:
+    """Return where a path of the container's file system is on this machine, if a volume is mounted there.
+
+    A path that climbs out of its volume is not found.
+    """
+    mounts = sorted((mount for mount in container.files if path == mount or path.startswith(f"{mount}/")), key=len)
+    if not mounts:
+        return None
+    base = container.files[mounts[-1]]
+    found = base / path[len(mounts[-1]) :].lstrip("/")
+    if not found.resolve().is_relative_to(base.resolve()):
+        return None
+    return found if found.exists() else None
+
+
+async def main(container: Container) -> int:
+    from aiohttp import web
+
+    default_port = 8080 if "unprivileged" in container.image or "bitnami" in container.image else 80
+    texts = {}
+    for mount in container.files:
+        if "nginx" in mount:
+            found = container.files[mount]
+            files = [found] if found.is_file() else sorted(p for p in found.rglob("*") if p.is_file())
+            texts.update({str(p): p.read_text("utf-8", "replace") for p in files if _is_conf(mount, p)})
+    servers, ignored = load(texts, default_port)
+    for name in ignored:
+        container.print(f"minikube-py: directive {name} has no effect in this stand-in of nginx")
+
+    def log(request: "web.BaseRequest", status: int, size: int) -> None:
+        stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
+        version = f"HTTP/{request.version.major}.{request.version.minor}"
+        forwarded = request.headers.get("X-Forwarded-For", "-")
+        container.print(
+            f'{request.remote} - - [{stamp}] "{request.method} {request.path_qs} {version}" {status} {size} '
+            f'"{request.headers.get("Referer", "-")}" "{request.headers.get("User-Agent", "-")}" "{forwarded}"'
+        )
+
+    def page(status: int) -> "web.Response":
+        return web.Response(status=status, text=_error_page(status), content_type="text/html")
+
+    def static(path: str, server: Server, location: Location) -> "web.StreamResponse":
+        root = location.root or server.root or _HTML
+        wanted = root.rstrip("/") + path
+        if path.endswith("/"):
+            for index in location.index or server.index:
+                if (found := find_file(container, wanted + index)) is not None and found.is_file():
+                    return file(found)
+            if path == "/" and root == _HTML and find_file(container, root) is None:
+                return web.Response(text=WELCOME, content_type="text/html")
+            return page(403 if find_file(container, wanted.rstrip("/")) else 404)
+        found = find_file(container, wanted)
+        if found is None:
+            if path == "/index.html" and root == _HTML and find_file(container, root) is None:
+                return web.Response(text=WELCOME, content_type="text/html")
+            return page(404)
+        if found.is_dir():
+            return web.Response(status=301, headers={"Location": f"{path}/"}, text=_error_page(301))
+        return file(found)
+
+    def file(found: Path) -> "web.StreamResponse":
+        kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
+        return web.Response(body=found.read_bytes(), content_type=kind, headers={"Accept-Ranges": "bytes"})
+
+    def answerer(port: int) -> HTTPServer:
+        async def answer(request: "web.BaseRequest") -> "web.StreamResponse":
+            server = choose([s for s in servers if port in s.ports], request.host)
+            location = server.location(request.path)
+            variables = _variables(request)
+            response: web.StreamResponse
+            if location.returned:
+                status, text = location.returned
+                text = interpolate(text, variables)
+                if status in (301, 302, 303, 307, 308):
+                    response = web.Response(status=status, headers={"Location": text}, text=_error_page(status))
+                else:
+                    kind = location.default_type or server.default_type or "application/octet-stream"
+                    response = web.Response(status=status, body=text.encode(), content_type=kind)
+            elif location.proxy_pass:
+                response = await proxy(request, location, variables)
+            elif request.method not in ("GET", "HEAD"):
+                response = page(405)
+            else:
+                response = static(request.path, server, location)
+            for name, value in (*server.headers, *location.headers):
+                response.headers[name] = interpolate(value, variables)
+            response.headers["Server"] = SERVER
+            log(request, response.status, getattr(response, "content_length", 0) or 0)
+            return response
+
+        return HTTPServer(answer)
+
+    async def proxy(request: "web.BaseRequest", location: Location, variables: dict[str, str]) -> "web.StreamResponse":
+        from aiohttp import ClientError, ClientSession, DummyCookieJar, TCPConnector, ThreadedResolver
+
+        target = location.target(request.path_qs, variables)
+        hop = {"host", "connection", "keep-alive", "transfer-encoding", "upgrade", "te", "content-length"}
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in hop}
+        for name, value in location.proxy_headers:
+            headers[name] = interpolate(value, variables)
+        headers.setdefault("Host", target.partition("://")[2].partition("/")[0])
+        try:
+            connector = TCPConnector(resolver=ThreadedResolver(), force_close=True)
+            async with (
+                ClientSession(connector=connector, cookie_jar=DummyCookieJar(), auto_decompress=False) as session,
+                session.request(
+                    request.method, target, headers=headers, data=await request.read(), allow_redirects=False
+                ) as upstream,
+            ):
+                response = web.Response(status=upstream.status, body=await upstream.read())
+                response.headers.popall("Content-Type", None)
+                for name, value in upstream.headers.items():
+                    if name.lower() not in hop:
+                        response.headers.add(name, value)
+                return response
+        except (ClientError, OSError, TimeoutError) as error:
+            container.print(f'[error] connect() failed ({error}) while connecting to upstream: "{target}"')
+            return page(502)
+
+    https: list[HTTPServer] = []
+    try:
+        for port in sorted({port for server in servers for port in server.ports}):
+            https.append(answerer(port))
+            await https[-1].listen(port)
+        container.started()
+        await container.terminated.wait()
+    finally:
+        await asyncio.gather(*(server.close() for server in https))
+    return 0
+
+
+def _is_conf(mount: str, path: Path) -> bool:
+    return path.name.endswith((".conf", ".conf.template")) or mount.endswith((".conf", "conf.d", "sites-enabled"))
+
+
+def _variables(request: "web.BaseRequest") -> dict[str, str]:
+    return {
+        "host": request.host.partition(":")[0],
+        "http_host": request.host,
+        "request_uri": request.path_qs,
+        "uri": request.path,
+        "args": request.rel_url.raw_query_string,
+        "scheme": "http",
+        "remote_addr": request.remote or "",
+        "proxy_add_x_forwarded_for": ", ".join(filter(None, (request.headers.get("X-Forwarded-For"), request.remote))),
+        "request_method": request.method,
+        "hostname": request.host,
+        "http_upgrade": request.headers.get("Upgrade", ""),
+        "http_user_agent": request.headers.get("User-Agent", ""),
+        "server_addr": (request.transport.get_extra_info("sockname") or ("",))[0] if request.transport else "",
+    }
