@@ -25,7 +25,7 @@ async def _service(net: Network, *pods: Any, port: int = 8080, closed: Any = Non
         pod = pods[len(outcomes) % len(pods)]
         outcomes.append(connection.hand_off(pod.ip, port, closed=closed))
 
-    net.fabric.listen(ip, 80, handler)
+    net.fabric.listen(ip, 8000, handler)
     return ip, outcomes
 
 
@@ -34,8 +34,8 @@ async def test_a_handed_off_connection_keeps_the_callers_address(net: Network) -
     server, client = net.pod("server"), net.pod("client")
     await net.whoami(server)
     ip, outcomes = await _service(net, server)
-    assert await net.run(client, ask(ip, 80)) == f"server {client.ip} hello"
-    assert await ask(ip, 80) == "server 127.0.0.1 hello"
+    assert await net.run(client, ask(ip, 8000)) == f"server {client.ip} hello"
+    assert await ask(ip, 8000) == "server 127.0.0.1 hello"
     assert outcomes == [Outcome.HANDED, Outcome.HANDED]
 
 
@@ -64,7 +64,7 @@ async def test_the_protocol_runs_in_its_pods_context(net: Network) -> None:
     await net.run(server, serve())
     ip, _ = await _service(net, server)
     for _ in range(2):
-        await ask(ip, 80)
+        await ask(ip, 8000)
     await ask(server.ip, 8080)
     assert seen == [("default/server", 0)] * 3
 
@@ -89,7 +89,7 @@ async def test_buffered_protocols_are_handed_connections_too(net: Network) -> No
 
     await net.run(server, serve())
     ip, _ = await _service(net, server)
-    assert await ask(ip, 80, "buffered") == "buffered"
+    assert await ask(ip, 8000, "buffered") == "buffered"
 
 
 async def test_tls_is_the_pods_own(net: Network, tmp_path: Any) -> None:
@@ -110,7 +110,7 @@ async def test_tls_is_the_pods_own(net: Network, tmp_path: Any) -> None:
     await net.run(server, serve())
     ip, _ = await _service(net, server, port=8443)
     trust = ssl.create_default_context(cafile=certificate)
-    reader, writer = await asyncio.open_connection(ip, 80, ssl=trust, server_hostname="web")
+    reader, writer = await asyncio.open_connection(ip, 8000, ssl=trust, server_hostname="web")
     writer.write(b"secret\n")
     assert await reader.readline() == b"secret\n"
     writer.close()
@@ -152,10 +152,10 @@ async def test_nothing_listens_means_refused(net: Network) -> None:
     server = net.pod("server")
     ip, outcomes = await _service(net, server, port=9999)
     with pytest.raises(ConnectionError):
-        await _talk(ip, 80)
+        await _talk(ip, 8000)
     assert outcomes == [Outcome.SPLICED]
     with pytest.raises(ConnectionRefusedError):
-        await ask(net.service_ip(), 80)
+        await ask(net.service_ip(), 8000)
 
 
 async def _talk(ip: str, port: int) -> bytes:
@@ -185,12 +185,12 @@ async def test_a_backend_outside_the_process_is_spliced_and_sees_the_caller(net:
     outside = await asyncio.start_server(echo, backend, 7000)
     ended: list[tuple[int, int]] = []
     ip = net.service_ip()
-    net.fabric.listen(ip, 80, lambda c: c.hand_off(backend, 7000, closed=lambda r, s: ended.append((r, s))))
+    net.fabric.listen(ip, 8000, lambda c: c.hand_off(backend, 7000, closed=lambda r, s: ended.append((r, s))))
     client = net.pod("client")
     payload = os.urandom(3_000_000)
 
     async def transfer() -> bytes:
-        reader, writer = await asyncio.open_connection(ip, 80)
+        reader, writer = await asyncio.open_connection(ip, 8000)
         writer.write(payload)
         writer.write_eof()
         data = await reader.read()
@@ -210,9 +210,9 @@ async def test_a_denied_caller_of_a_service_waits_and_is_let_in_when_policy_allo
     await net.whoami(server)
     ip, outcomes = await _service(net, server)
     net.gate.deny(lambda flow: flow.source == client.ip)
-    call = asyncio.ensure_future(net.run(client, ask(ip, 80)))
+    call = asyncio.ensure_future(net.run(client, ask(ip, 8000)))
     await until(lambda: len(net.fabric.held) == 1, "the hold")
-    assert await ask(ip, 80) == "server 127.0.0.1 hello"
+    assert await ask(ip, 8000) == "server 127.0.0.1 hello"
     net.gate.deny(lambda flow: flow.source == client.ip)  # another change that doesn't help
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -256,10 +256,10 @@ async def test_closing_an_address_lets_held_callers_go(net: Network) -> None:
     ended: list[tuple[int, int]] = []
     ip = net.service_ip()
     listener = net.fabric.listen(
-        ip, 80, lambda c: c.hand_off(server.ip, 8080, closed=lambda received, sent: ended.append((received, sent)))
+        ip, 8000, lambda c: c.hand_off(server.ip, 8080, closed=lambda received, sent: ended.append((received, sent)))
     )
     net.gate.deny(lambda flow: True)
-    reader, writer = await asyncio.open_connection(ip, 80)
+    reader, writer = await asyncio.open_connection(ip, 8000)
     await until(lambda: len(net.fabric.held) == 1, "the hold")
     listener.close()
     with pytest.raises(ConnectionResetError):
@@ -277,7 +277,7 @@ async def test_denials_can_be_resets() -> None:
         net.gate.deny(lambda flow: True)
         with pytest.raises(ConnectionRefusedError, match="denied by policy: default-deny"):
             await net.run(client, ask(server.ip, 8080))
-        for address in ((ip, 80), (server.ip, 8080)):
+        for address in ((ip, 8000), (server.ip, 8080)):
             with pytest.raises(ConnectionError):
                 await _talk(*address)
         assert outcomes == [Outcome.RESET]
@@ -292,7 +292,7 @@ async def test_a_pod_always_reaches_itself(net: Network) -> None:
     net.gate.deny(lambda flow: True)
     net.gate.asked.clear()
     assert await net.run(pod, ask(pod.ip, 8080)) == f"pod {pod.ip} hello"
-    assert await net.run(pod, ask(ip, 80)) == f"pod {pod.ip} hello"
+    assert await net.run(pod, ask(ip, 8000)) == f"pod {pod.ip} hello"
     assert net.gate.asked == []
 
 
@@ -302,7 +302,7 @@ async def test_the_gate_is_asked_about_the_pods_port_never_the_services(net: Net
     await net.whoami(server)
     ip, _ = await _service(net, server)
     net.gate.asked.clear()
-    await net.run(client, ask(ip, 80))
+    await net.run(client, ask(ip, 8000))
     assert [(flow.source, flow.destination, flow.port) for flow in net.gate.asked] == [(client.ip, server.ip, 8080)]
 
 
@@ -312,7 +312,7 @@ async def test_bytes_and_connections_are_counted(net: Network) -> None:
     await net.whoami(server)
     ended: list[tuple[int, int]] = []
     ip, _ = await _service(net, server, closed=lambda received, sent: ended.append((received, sent)))
-    reader, writer = await asyncio.open_connection(ip, 80)
+    reader, writer = await asyncio.open_connection(ip, 8000)
     writer.write(b"12345\n")
     answer = await reader.readline()
     stats = server.stats
@@ -379,7 +379,7 @@ async def test_closing_a_pod_without_patience_cuts_everything(net: Network) -> N
     server = net.pod("server")
     await net.whoami(server)
     ip, _ = await _service(net, server)
-    reader, writer = await asyncio.open_connection(ip, 80)
+    reader, writer = await asyncio.open_connection(ip, 8000)
     writer.write(b"x\n")
     await reader.readline()
     await server.close()
@@ -394,34 +394,34 @@ async def test_an_established_connection_outlives_its_virtual_address(net: Netwo
     server = net.pod("server")
     await net.whoami(server)
     ip = net.service_ip()
-    listener = net.fabric.listen(ip, 80, lambda c: c.hand_off(server.ip, 8080))
-    reader, writer = await asyncio.open_connection(ip, 80)
+    listener = net.fabric.listen(ip, 8000, lambda c: c.hand_off(server.ip, 8080))
+    reader, writer = await asyncio.open_connection(ip, 8000)
     writer.write(b"one\n")
     assert b"one" in await reader.readline()
     listener.close()
     with pytest.raises(ConnectionRefusedError):
-        await ask(ip, 80)
+        await ask(ip, 8000)
     writer.write(b"two\n")
     assert b"two" in await reader.readline()
     writer.close()
-    again = net.fabric.listen(ip, 80, lambda c: c.hand_off(server.ip, 8080))  # though the connection still lives
-    assert await ask(ip, 80)
+    again = net.fabric.listen(ip, 8000, lambda c: c.hand_off(server.ip, 8080))  # though the connection still lives
+    assert await ask(ip, 8000)
     again.close()
 
 
 async def test_a_taken_address_is_one_clear_sentence(net: Network) -> None:
     """Whether we have it or another program, the message says so."""
     ip, other = net.service_ip(), net.service_ip()
-    net.fabric.listen(ip, 80, lambda c: c.reset())
-    with pytest.raises(OSError, match=rf"cannot listen on TCP {ip}:80: it is a Service's address already"):
-        net.fabric.listen(ip, 80, lambda c: c.reset())
+    net.fabric.listen(ip, 8000, lambda c: c.reset())
+    with pytest.raises(OSError, match=rf"cannot listen on TCP {ip}:8000: it is a Service's address already"):
+        net.fabric.listen(ip, 8000, lambda c: c.reset())
     with socket.socket() as taken:
-        taken.bind((other, 80))
+        taken.bind((other, 8000))
         taken.listen()
         with pytest.raises(OSError, match="another program of this machine does already"):
-            net.fabric.listen(other, 80, lambda c: c.reset())
+            net.fabric.listen(other, 8000, lambda c: c.reset())
     with pytest.raises(OSError, match="not an address of this machine"):
-        net.fabric.listen("203.0.113.9", 80, lambda c: c.reset())
+        net.fabric.listen("203.0.113.9", 8000, lambda c: c.reset())
 
 
 async def test_a_server_that_fails_to_start_a_protocol_says_so_and_resets(
@@ -465,10 +465,10 @@ async def _busy() -> None:
         server, client = net.pod("server"), net.pod("client")
         await net.whoami(server)
         ip, _ = await _service(net, server)
-        writers = [(await asyncio.open_connection(ip, 80))[1] for _ in range(10)]
+        writers = [(await asyncio.open_connection(ip, 8000))[1] for _ in range(10)]
         await until(lambda: server.stats.open == 10, "the connections")
         net.gate.deny(lambda flow: True)
-        writers += [(await asyncio.open_connection(ip, 80))[1] for _ in range(3)]
+        writers += [(await asyncio.open_connection(ip, 8000))[1] for _ in range(3)]
         call = asyncio.ensure_future(net.run(client, ask(server.ip, 8080)))
         await until(lambda: len(net.fabric.held) == 3 and net.fabric.denied_total == 4, "the denials")
     with pytest.raises(OSError, match="the pod has ended"):

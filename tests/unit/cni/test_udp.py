@@ -103,10 +103,10 @@ async def test_a_service_hands_datagrams_to_the_pod_and_answers_from_its_own_add
     server, client = net.pod("server"), net.pod("client")
     await _echo(net, server)
     ip = net.service_ip()
-    listener = net.fabric.listen_udp(ip, 53, lambda client: (server.ip, 5353))
-    assert await _ask(net, client, (ip, 53)) == f"default/server {client.ip} hi"
+    listener = net.fabric.listen_udp(ip, 5300, lambda client: (server.ip, 5353))
+    assert await _ask(net, client, (ip, 5300)) == f"default/server {client.ip} hi"
     with _outsider() as sock:
-        sock.connect((ip, 53))
+        sock.connect((ip, 5300))
         sock.send(b"out")
         assert await _receive(sock) == b"default/server 127.0.0.1 out"
     assert listener.flows == 2
@@ -120,9 +120,9 @@ async def test_a_flow_stays_with_its_endpoint_until_it_is_forgotten(net: Network
     ip = net.service_ip()
     picks = iter([(pods[0].ip, 5353), (pods[1].ip, 5353)])
     ended: list[Any] = []
-    listener = net.fabric.listen_udp(ip, 53, lambda client: next(picks), lambda *flow: ended.append(flow))
+    listener = net.fabric.listen_udp(ip, 5300, lambda client: next(picks), lambda *flow: ended.append(flow))
     with _outsider() as sock:
-        sock.connect((ip, 53))
+        sock.connect((ip, 5300))
         for _ in range(3):
             sock.send(b"x")
             assert b"default/pod-1 " in await _receive(sock)
@@ -139,9 +139,9 @@ async def test_a_pods_end_moves_its_flows(net: Network) -> None:
         await _echo(net, pod)
     ip = net.service_ip()
     picks = iter([(pods[0].ip, 5353), (pods[1].ip, 5353)])
-    net.fabric.listen_udp(ip, 53, lambda client: next(picks))
+    net.fabric.listen_udp(ip, 5300, lambda client: next(picks))
     with _outsider() as sock:
-        sock.connect((ip, 53))
+        sock.connect((ip, 5300))
         sock.send(b"x")
         assert b"default/pod-1 " in await _receive(sock)
         await pods[0].close()
@@ -155,14 +155,14 @@ async def test_idle_flows_are_forgotten(net: Network) -> None:
     await _echo(net, server)
     silent = str(net.addresses.pod_cidr(2)[7])
     ip, other = net.service_ip(), net.service_ip()
-    answered = net.fabric.listen_udp(ip, 53, lambda client: (server.ip, 5353))
-    unanswered = net.fabric.listen_udp(other, 53, lambda client: (silent, 5353))
+    answered = net.fabric.listen_udp(ip, 5300, lambda client: (server.ip, 5353))
+    unanswered = net.fabric.listen_udp(other, 5300, lambda client: (silent, 5353))
     with _outsider() as sock, _outsider() as mute, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
         sink.bind((silent, 5353))
-        sock.connect((ip, 53))
+        sock.connect((ip, 5300))
         sock.send(b"x")
         await _receive(sock)
-        mute.connect((other, 53))
+        mute.connect((other, 5300))
         mute.send(b"x")
         await until(lambda: unanswered.flows == 1, "the flow")
         now = asyncio.get_running_loop().time()
@@ -182,8 +182,8 @@ async def test_an_endpoint_outside_the_process_is_relayed_and_sees_the_caller(ne
     client = net.pod("client")
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Echo, (backend, 7000))
     ip = net.service_ip()
-    net.fabric.listen_udp(ip, 53, lambda client: (backend, 7000))
-    assert await _ask(net, client, (ip, 53)) == f"None {client.ip} hi"
+    net.fabric.listen_udp(ip, 5300, lambda client: (backend, 7000))
+    assert await _ask(net, client, (ip, 5300)) == f"None {client.ip} hi"
     transport.close()
 
 
@@ -192,11 +192,11 @@ async def test_denied_datagrams_are_dropped_and_logged_once(net: Network) -> Non
     server, client = net.pod("server"), net.pod("client")
     await _echo(net, server)
     ip = net.service_ip()
-    net.fabric.listen_udp(ip, 53, lambda client: (server.ip, 5353))
+    net.fabric.listen_udp(ip, 5300, lambda client: (server.ip, 5353))
     net.gate.deny(lambda flow: flow.destination == server.ip)
     with _outsider() as direct, _outsider() as virtual:
         direct.connect((server.ip, 5353))
-        virtual.connect((ip, 53))
+        virtual.connect((ip, 5300))
         for _ in range(3):
             direct.send(b"no")
             virtual.send(b"no")

@@ -12,7 +12,7 @@ def service(
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "namespace": "default", "labels": labels or {}},
-        "spec": {"selector": {"app": name}, "ports": ports or [{"port": 80, "targetPort": 8080}], **spec},
+        "spec": {"selector": {"app": name}, "ports": ports or [{"port": 8000, "targetPort": 8080}], **spec},
     }
 
 

@@ -104,7 +104,7 @@ async def test_a_thousand_connections_over_three_pods_are_333_333_334(bench: Ben
     ip = bench.service(service(), endpoint_slice(*(pod.ip for pod in pods)))
     picked: Counter[str] = Counter()
     for _ in range(50):
-        picked.update(await asyncio.gather(*(ask(ip, 80) for _ in range(20))))
+        picked.update(await asyncio.gather(*(ask(ip, 8000) for _ in range(20))))
     assert sorted(picked.values()) == [333, 333, 334]
     books = bench.proxy.statistics("default", "web")[HTTP]
     assert sorted(one.connections for one in books.values()) == [333, 333, 334]
@@ -116,9 +116,9 @@ async def test_a_removed_endpoint_gets_nothing_more(bench: Bench) -> None:
     ip = bench.service(service(), endpoint_slice(one.ip, two.ip))
     for _ in range(10):
         bench.endpoints(two.ip)
-        assert await ask(ip, 80) == "pod-2"
+        assert await ask(ip, 8000) == "pod-2"
         bench.endpoints(one.ip)
-        assert await ask(ip, 80) == "pod-1"
+        assert await ask(ip, 8000) == "pod-1"
 
 
 async def test_no_endpoints_is_refused_by_the_kernel(bench: Bench) -> None:
@@ -126,19 +126,19 @@ async def test_no_endpoints_is_refused_by_the_kernel(bench: Bench) -> None:
     pod = await bench.pod()
     ip = bench.service(service(), endpoint_slice())
     with pytest.raises(ConnectionRefusedError):
-        await ask(ip, 80)
+        await ask(ip, 8000)
     bench.endpoints(pod.ip)
-    assert await ask(ip, 80) == "pod-1"
+    assert await ask(ip, 8000) == "pod-1"
     bench.endpoints(endpoint(pod.ip, ready=False, serving=False))
     with pytest.raises(ConnectionRefusedError):
-        await ask(ip, 80)
+        await ask(ip, 8000)
 
 
 async def test_an_established_connection_outlives_readiness(bench: Bench) -> None:
     """A pod that is no longer ready keeps the connections that it has; they end with the pod."""
     pod = await bench.pod()
     ip = bench.service(service(), endpoint_slice(pod.ip))
-    reader, writer = await asyncio.open_connection(ip, 80)
+    reader, writer = await asyncio.open_connection(ip, 8000)
     writer.write(b"a\n")
     assert await reader.readline()
     bench.endpoints(endpoint(pod.ip, ready=False))
@@ -154,28 +154,28 @@ async def test_a_terminating_endpoint_serves_while_it_is_the_last(bench: Bench) 
     one, two = await bench.pod(), await bench.pod()
     dying = endpoint(one.ip, ready=False, serving=True, terminating=True)
     ip = bench.service(service(), endpoint_slice(dying, two.ip))
-    assert {await ask(ip, 80) for _ in range(4)} == {"pod-2"}
+    assert {await ask(ip, 8000) for _ in range(4)} == {"pod-2"}
     bench.endpoints(dying)
-    assert await ask(ip, 80) == "pod-1"
+    assert await ask(ip, 8000) == "pod-1"
 
 
 async def test_a_deleted_service_frees_its_address(bench: Bench) -> None:
     """Its address refuses at once, whatever becomes of its slices, and another Service may have it."""
     pod = await bench.pod()
     ip = bench.service(service(), endpoint_slice(pod.ip))
-    assert await ask(ip, 80) == "pod-1"
+    assert await ask(ip, 8000) == "pod-1"
     bench.api.delete("services", "web", "default")
     with pytest.raises(ConnectionRefusedError):
-        await ask(ip, 80)
+        await ask(ip, 8000)
     bench.service(service("other", clusterIP=ip), endpoint_slice(pod.ip, of="other"))
-    assert await ask(ip, 80) == "pod-1"
+    assert await ask(ip, 8000) == "pod-1"
 
 
 async def test_node_ports_are_on_every_node_also_on_one_that_joins(bench: Bench) -> None:
     """Nodes come and go; heartbeats change nothing."""
     pod = await bench.pod()
     bench.service(
-        service(type="NodePort", ports=[{"port": 80, "targetPort": 8080, "nodePort": 30080}]), endpoint_slice(pod.ip)
+        service(type="NodePort", ports=[{"port": 8000, "targetPort": 8080, "nodePort": 30080}]), endpoint_slice(pod.ip)
     )
     nodes = [bench.addresses.node_ip(index) for index in range(2)]
     for index, ip in enumerate(nodes):
@@ -197,7 +197,7 @@ async def test_external_traffic_policy_local_keeps_to_the_node(bench: Bench) -> 
         service(
             type="NodePort",
             externalTrafficPolicy="Local",
-            ports=[{"port": 80, "targetPort": 8080, "nodePort": 30081}],
+            ports=[{"port": 8000, "targetPort": 8080, "nodePort": 30081}],
         ),
         endpoint_slice(endpoint(one.ip, node="node-0")),
     )
@@ -220,14 +220,14 @@ async def test_a_load_balancer_listens_on_its_own_address_for_its_source_ranges(
         obj["status"] = {"loadBalancer": {"ingress": [{"ip": balancer}]}}
 
     bench.api.modify("services", "web", "default", give, subresource="status")
-    assert await ask(balancer, 80) == "pod-1"
+    assert await ask(balancer, 8000) == "pod-1"
 
     def restrict(obj: Object) -> None:
         obj["spec"]["loadBalancerSourceRanges"] = [f"{pod.ip}/32"]
 
     bench.api.modify("services", "web", "default", restrict)
-    assert await ask(balancer, 80, pod.ip) == "pod-1"
-    refused = asyncio.ensure_future(ask(balancer, 80))
+    assert await ask(balancer, 8000, pod.ip) == "pod-1"
+    refused = asyncio.ensure_future(ask(balancer, 8000))
     while not len(bench.fabric.held):  # until the kernel has delivered it
         await asyncio.sleep(0)
     assert not refused.done()
@@ -241,11 +241,11 @@ async def test_client_ip_affinity_keeps_a_client_with_its_pod(bench: Bench) -> N
         service(sessionAffinity="ClientIP", sessionAffinityConfig={"clientIP": {"timeoutSeconds": 60}}),
         endpoint_slice(*(pod.ip for pod in pods)),
     )
-    first = {await ask(ip, 80) for _ in range(5)}
+    first = {await ask(ip, 8000) for _ in range(5)}
     assert len(first) == 1
-    assert {await ask(ip, 80, pods[0].ip) for _ in range(5)}.isdisjoint(first)
+    assert {await ask(ip, 8000, pods[0].ip) for _ in range(5)}.isdisjoint(first)
     await bench.clock.advance(61)
-    assert {await ask(ip, 80)}.isdisjoint(first)
+    assert {await ask(ip, 8000)}.isdisjoint(first)
 
 
 async def test_publish_gives_a_service_one_more_address(bench: Bench) -> None:
@@ -258,11 +258,11 @@ async def test_publish_gives_a_service_one_more_address(bench: Bench) -> None:
     with pytest.raises(ConnectionError):
         await ask("127.0.0.1", port)
     bench.service(
-        service(ports=[{"name": "http", "port": 80, "targetPort": 8080}]), endpoint_slice(pod.ip, port_name="http")
+        service(ports=[{"name": "http", "port": 8000, "targetPort": 8080}]), endpoint_slice(pod.ip, port_name="http")
     )
     assert await ask("127.0.0.1", port) == "pod-1"
     with pytest.raises(OSError, match="cannot listen on TCP 127"):
-        bench.proxy.publish("127.0.0.1", port, "default", "web", 80)
+        bench.proxy.publish("127.0.0.1", port, "default", "web", 8000)
     door.close()
     with pytest.raises(ConnectionRefusedError):
         await ask("127.0.0.1", port)
@@ -275,14 +275,14 @@ async def test_an_address_that_is_taken_is_reported_and_tried_again(
     pod = await bench.pod()
     ip = str(bench.addresses.services[77])
     with socket.socket() as taken:
-        taken.bind((ip, 80))
+        taken.bind((ip, 8000))
         taken.listen()
         bench.service(service(clusterIP=ip), endpoint_slice(pod.ip))
-        assert "another program of this machine" in bench.proxy.problems[ip, 80]
+        assert "another program of this machine" in bench.proxy.problems[ip, 8000]
         assert "service address not open service=Service/default/web" in caplog.text
     bench.endpoints(pod.ip, str(bench.addresses.pod_cidr(1)[200]))
     assert not bench.proxy.problems
-    assert await ask(ip, 80) == "pod-1"
+    assert await ask(ip, 8000) == "pod-1"
 
 
 async def test_udp_services_forget_flows_to_endpoints_that_left(bench: Bench) -> None:
@@ -306,7 +306,7 @@ async def test_udp_services_forget_flows_to_endpoints_that_left(bench: Bench) ->
 
         await asyncio.get_running_loop().create_task(serve(), context=pod.context)
     ip = bench.service(
-        service(ports=[{"port": 53, "targetPort": 5353, "protocol": "UDP"}]),
+        service(ports=[{"port": 5300, "targetPort": 5353, "protocol": "UDP"}]),
         endpoint_slice(*(pod.ip for pod in pods), port=5353, protocol="UDP"),
     )
 
@@ -316,7 +316,7 @@ async def test_udp_services_forget_flows_to_endpoints_that_left(bench: Bench) ->
         def datagram_received(self, data: bytes, addr: Any) -> None:
             inbox.put_nowait(data)
 
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Client, remote_addr=(ip, 53))
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Client, remote_addr=(ip, 5300))
     answers = []
     for _ in range(2):
         transport.sendto(b"?")

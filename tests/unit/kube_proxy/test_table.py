@@ -60,7 +60,7 @@ def test_a_cluster_ip_goes_to_the_slices_port() -> None:
     """The slice has the targetPort resolved already; the Service's own port is what is listened on."""
     table = _compile(service(clusterIP="127.96.0.5"), endpoint_slice("127.244.1.2", "127.244.1.3", port=9090))
     assert [(f.ip, f.port, f.protocol, f.reach) for f in table.frontends] == [
-        ("127.96.0.5", 80, "TCP", Reach.CLUSTER_IP)
+        ("127.96.0.5", 8000, "TCP", Reach.CLUSTER_IP)
     ]
     assert [one.address for one in table.ports[HTTP].everywhere] == [("127.244.1.2", 9090), ("127.244.1.3", 9090)]
 
