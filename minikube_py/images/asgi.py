@@ -5,6 +5,7 @@ load, lifespan, date header, graceful shutdown (uvicorn/server.py).
 """
 
 import asyncio
+import inspect
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -20,14 +21,16 @@ DEFAULT_PORT = 8000
 
 
 def adapt(target: Any, options: Mapping[str, Any]) -> Main:
-    """Return the program that serves `target`; `factory: true` calls it first, in each pod anew."""
+    """Return the program that serves `target`; a factory (`factory: true`, or a function that takes nothing) is
+    called first, in each pod anew."""
+    factory = bool(options.get("factory")) or (inspect.isfunction(target) and not inspect.signature(target).parameters)
 
     async def main(container: Container) -> int:
         from uvicorn import Config
         from uvicorn.server import ServerState
 
         ports = listen_ports(container, options, DEFAULT_PORT)
-        app = _logged(target() if options.get("factory") else target, container)
+        app = _logged(target() if factory else target, container)
         config = Config(
             app,
             host=container.pod.ip,

@@ -21,11 +21,13 @@ def test_no_request_fails_while_pods_are_killed(minicluster: Cluster) -> None:
     stop = threading.Event()
 
     def call() -> None:
-        while not stop.is_set():
-            try:
-                outcomes[str(httpx.get(url, timeout=5).status_code)] += 1
-            except httpx.HTTPError as error:
-                outcomes[repr(error)] += 1
+        limits = httpx.Limits(max_keepalive_connections=0)  # each request a connection of its own
+        with httpx.Client(limits=limits, timeout=5) as http:
+            while not stop.is_set():
+                try:
+                    outcomes[str(http.get(url).status_code)] += 1
+                except httpx.HTTPError as error:
+                    outcomes[repr(error)] += 1
 
     callers = [threading.Thread(target=call) for _ in range(4)]
     for caller in callers:
@@ -100,7 +102,7 @@ def test_deleting_manifests_takes_everything_away(minicluster: Cluster) -> None:
 
 def test_what_is_refused_is_refused_in_kubernetes_words(minicluster: Cluster) -> None:
     """Deleting and scaling what isn't there is NotFound."""
-    with pytest.raises(StatusError, match='deployments.apps "nope" not found'):
+    with pytest.raises(StatusError, match=r'deployments\.apps "nope" not found'):
         minicluster.scale("deployment/nope", 1)
     with pytest.raises(StatusError, match='pods "nope" not found'):
         minicluster.delete("pod/nope")
