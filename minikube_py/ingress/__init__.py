@@ -6,7 +6,7 @@
     front      aiohttp terminates HTTP                proxy      one request, streamed both ways
     pool       connections to pods                    http1      their answers, parsed (pure)
     tls        certificates by SNI                    server     `program()`: what runs in the controller's pod
-    agent      status and Events
+    agent      status and Events                      health     /healthz and /metrics
 
 Left out: gRPC and HTTP/2, TLS passthrough, Lua and configuration snippets.
 """

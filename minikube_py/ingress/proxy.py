@@ -83,6 +83,8 @@ _NOT_FORWARDED = frozenset(
 _NOT_RETURNED = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
+_BODY_TIMEOUT = 60.0
+"""Seconds between two reads of a request's body (nginx: client_body_timeout 60s)."""
 _HOST = re.compile(r"(?:[A-Za-z0-9._\-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
@@ -555,7 +557,11 @@ class _Exchange:
         limit = self.options.body_size
         try:
             while True:
-                data = await content.readany()
+                try:
+                    async with asyncio.timeout(_BODY_TIMEOUT):
+                        data = await content.readany()
+                except TimeoutError:
+                    raise _Rejected(408, f"no byte of the body came for {_BODY_TIMEOUT:g} s") from None
                 if not data:
                     if content.at_eof():
                         break
@@ -578,6 +584,9 @@ class _Exchange:
             return  # the waiting side sees the same end and says so
         except asyncio.CancelledError:
             raise
+        except _Rejected as rejected:
+            self.upload_error = rejected
+            connection.close()
         except Exception as error:  # aiohttp raises its own: a malformed chunk, a body cut short
             self.upload_error = _Rejected(400, f"the request body can't be read: {error}")
             connection.close()

@@ -132,19 +132,27 @@ def program(
     """Return the controller's program.
 
     `https_port()` is the port by which callers on this machine reach HTTPS (8443); `default_backend` answers what no
-    rule matches (ingress-nginx: --default-backend-service); `defaults` are the ConfigMap's settings.
+    rule matches; `defaults` are the ConfigMap's settings. The container's own `--controller-class` and
+    `--default-backend-service` win.
     The running program puts its `Tables` and `Proxy` into `container.extra` under "tables" and "proxy", and the bound
     ports under "http_port" and "https_port".
     """
 
     async def main(container: Container) -> int:
+        flags = dict(each.lstrip("-").partition("=")[::2] for each in container.argv if each.startswith("--"))
         # here, not above: aiohttp is 60 ms that only a cluster with an ingress pays
+        from aiohttp.web_server import Server
+
+        from minikube_py.ingress import health
         from minikube_py.ingress.front import Front
         from minikube_py.ingress.proxy import Proxy
         from minikube_py.ingress.tls import Certificates
 
         scope = TaskScope(f"ingress {container.pod.name}")
-        tables = Tables(api, controller, defaults, default_backend)
+        backend = default_backend
+        if named := flags.get("default-backend-service"):
+            backend = BackendKey(*named.partition("/")[::2], "")
+        tables = Tables(api, flags.get("controller-class") or controller, defaults, backend)
         proxy = Proxy(
             tables.table, clock=clock, scope=scope, write=container.write, https_port=https_port, chance=chance
         )
@@ -159,7 +167,7 @@ def program(
 
         tables.on_swap = swapped
         loop = asyncio.get_running_loop()
-        fronts: list[tuple[Front, asyncio.AbstractServer]] = []
+        fronts: list[tuple[Server, asyncio.AbstractServer]] = []
         tables.start()
         try:
             tables.table()
@@ -171,19 +179,22 @@ def program(
                 sockets = getattr(server, "sockets", None)
                 bound = sockets[0].getsockname()[1] if sockets else port
                 container.extra["https_port" if secure else "http_port"] = bound
+            if health.PORT in container.ports:
+                own = Server(health.handler(proxy.requests), access_log=None)
+                fronts.append((own, await loop.create_server(own, listen.host, health.PORT)))
             container.extra["tables"] = tables
             container.extra["proxy"] = proxy
-            container.print(f"controller={controller} rules={len(tables.rules.served)} listening=:80,:443")
+            container.print(f"controller={tables.controller} ingresses={len(tables.rules.served)} listening=:80,:443")
             container.started()
             await container.terminated.wait()
             return 0
         finally:
             for _, listener in fronts:
                 listener.close()
-            for front, _ in fronts:
-                front.pre_shutdown()  # idle callers go at once, running requests may end
-            for front, _ in fronts:
-                await front.shutdown(_GRACE if container.terminated.is_set() else 0.0)
+            for each, _ in fronts:
+                each.pre_shutdown()  # idle callers go at once, running requests may end
+            for each, _ in fronts:
+                await each.shutdown(_GRACE if container.terminated.is_set() else 0.0)
             tables.stop()
             proxy.close()
             await scope.close()

@@ -186,6 +186,8 @@ class World:
             "registry.k8s.io/ingress-nginx/controller",
             PodInfo("ingress-nginx", "ingress-nginx-controller-x", "u", address, "c", "worker", "127.0.0.1"),
             lambda text: self.log.write(text, self.clock.now()),
+            args=options.pop("args", ()),
+            ports=options.pop("ports", ()),
         )
         main = program(
             self.api,

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from minikube_py.apimachinery import meta
 
-from .support import PREFIX, World, echo, endpoints, ingress, named, parse, path, service
+from .support import World, echo, endpoints, ingress, named, parse, path, service, world
 
 Raw = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -524,7 +524,16 @@ async def test_attacks_are_refused(running: World, attack: bytes) -> None:
     assert "/smuggled" not in seen
 
 
-def test_every_annotation_prefix_is_nginxs() -> None:
-    """The builders of these tests use the prefix that users write."""
-    assert PREFIX == "nginx.ingress.kubernetes.io/"
-    assert service("x")["kind"] == "Service"
+async def test_health_and_metrics() -> None:
+    """Where the manifest names port 10254, probes and the counts per rule are served there; flags are read."""
+    async with world() as made:
+        await made.start(ports=(10254,), args=("/nginx-ingress-controller", "--default-backend-service=default/web"))
+        made.create(service("web"), endpoints("web", [await made.pod(named("fallback"))]))
+        assert (await made.get(host="unknown.test"))[2] == b"fallback"
+        address = f"http://{made.address_of_controller}:10254"
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{address}/healthz") as response:
+                assert response.status == 200
+            async with session.get(f"{address}/metrics") as response:
+                text = await response.text()
+        assert 'nginx_ingress_controller_requests{rule="(default backend) */",backend="default-web-"} 1' in text
