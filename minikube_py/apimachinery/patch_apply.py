@@ -348,7 +348,8 @@ def apply(
     for other, path in conflicts:
         sets[other] = sets[other] - {path}
     owned_by_others = set().union(*sets.values()) if sets else set()
-    for path in sorted(previous - wanted.keys() - owned_by_others, key=len, reverse=True):
+    # An item before its fields: without its key it couldn't be found.
+    for path in sorted(previous - wanted.keys() - owned_by_others, key=len):
         if any(other[: len(path)] == path for other in owned_by_others):
             continue  # somebody owns a part of this item
         _remove(merged, path, custom, keep=wanted.keys() | owned_by_others)
