@@ -121,13 +121,16 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
 def _ask(namespace: NetworkNamespace, ip: str, port: int, timeout: float | None) -> None:
     """Wait in this thread, at most `timeout` seconds, until policy allows the connection."""
     flow = namespace.judged(ip, port)
-    if flow is None or namespace.fabric.gate.check(flow).allowed:
+    if flow is None:
+        return
+    fabric = namespace.fabric
+    verdict = fabric.gate.check(flow)
+    if verdict.allowed:
         return
     if _on_the_loop(namespace):
-        verdict = namespace.fabric.gate.check(flow)
-        namespace.fabric.denied(flow, verdict)
+        fabric.denied(flow, verdict)
         raise TimeoutError(errno.ETIMEDOUT, f"connection to {ip}:{port} denied by policy: {verdict.because}")
-    waiting = asyncio.run_coroutine_threadsafe(namespace.may_connect(ip, port), namespace.loop)
+    waiting = asyncio.run_coroutine_threadsafe(fabric.wait_allowed(flow, verdict, namespace), namespace.loop)
     try:
         waiting.result(timeout)
     except TimeoutError:

@@ -239,8 +239,11 @@ class Fabric:
     async def admit(self, flow: Flow, namespace: NetworkNamespace) -> None:
         """Return once policy allows `flow`; a denied connect does not finish before."""
         verdict = self.gate.check(flow)
-        if verdict.allowed:
-            return
+        if not verdict.allowed:
+            await self.wait_allowed(flow, verdict, namespace)
+
+    async def wait_allowed(self, flow: Flow, verdict: Verdict, namespace: NetworkNamespace) -> None:
+        """Note a denial; return once policy has changed its mind. Raises as `NetworkNamespace.may_connect`."""
         self.denied(flow, verdict)
         if self.deny == "reset":
             raise ConnectionRefusedError(
