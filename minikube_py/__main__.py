@@ -1,6 +1,6 @@
 """`python -m minikube_py`: the same program as `mkpy`."""
 
-from minikube_py.cli.main import main
+from minikube_py.cli.entry import main
 
 if __name__ == "__main__":
     main()

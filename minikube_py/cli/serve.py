@@ -91,6 +91,7 @@ async def _serve(options: Options, ready: Callable[[dict[str, Any]], None]) -> i
             starting.result()
         except StartError as error:
             raise Failure(str(error), error.code) from None
+        await cluster.kubeconfig()
         facts = cluster.facts()
         options.state.write(facts)
         ready(facts)

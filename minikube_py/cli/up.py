@@ -73,9 +73,33 @@ def command(
         raise Failure(str(error), ExitCode.USAGE) from None
     try:
         state = State(wanted.name)
-        state.acquire()
     except ValueError as error:
         raise Failure(str(error), ExitCode.USAGE) from None
+    try:
+        _acquire(state)
+        from minikube_py.cli.serve import Options, serve
+
+        options = Options(
+            config=wanted,
+            objects=objects,
+            state=state,
+            patience=patience,
+            kubeconfig=kubeconfig,
+            child=child,
+            strict=strict,
+            warnings=[str(warning) for warning in report.warnings],
+        )
+        if detach:
+            return _detached(options, output)
+        return serve(options, ready=lambda facts: None if child else _report(facts, output, detached=False))
+    finally:
+        state.release()
+
+
+def _acquire(state: State) -> None:
+    """Become the cluster of this name, or say in one sentence why not."""
+    try:
+        state.acquire()
     except OSError as error:
         raise Failure(
             f"the state folder can't be used: {error}; set XDG_RUNTIME_DIR to a folder of your own", ExitCode.USAGE
@@ -86,25 +110,6 @@ def command(
             f"    another: mkpy up --name {error.name}2",
             ExitCode.USAGE,
         ) from None
-
-    from minikube_py.cli.serve import Options, serve
-
-    options = Options(
-        config=wanted,
-        objects=objects,
-        state=state,
-        patience=patience,
-        kubeconfig=kubeconfig,
-        child=child,
-        strict=strict,
-        warnings=[str(warning) for warning in report.warnings],
-    )
-    if detach:
-        return _detached(options, output)
-    try:
-        return serve(options, ready=lambda facts: _report(facts, output, detached=False))
-    finally:
-        state.release()
 
 
 def _detached(options: Any, output: str) -> int:

@@ -105,9 +105,12 @@ class LocalCluster(Composition):
 
     async def kubeconfig(self) -> str:
         """Write the kubeconfig (0600), starting the API server if need be; return its path."""
+        from minikube_py.apiserver.credentials import write_private
+
         await self.serve_api()
         path = self.state_dir / "kubeconfig"
         if not path.exists():
+            write_private(self.state_dir / "ca.crt", self.credentials.authority.cert_pem)
             self.write_kubeconfig(path)
         return str(path)
 
@@ -242,8 +245,12 @@ class LocalCluster(Composition):
         timeout: float = 30.0,
         namespace: str = "default",
     ) -> None:
-        """Wait until a target is ready; see `testing.Cluster.wait`."""
+        """Wait until a target is ready; see `testing.Cluster.wait`.
+
+        First the controllers look at all that happened, so that a status from before a kill doesn't count.
+        """
         found = self.target(target, namespace)
+        await self.settle(timeout)
         await until(
             self.operations, {found.resource, "pods"}, lambda view: not_ready(view, found, ready, condition), timeout
         )

@@ -126,7 +126,7 @@ def test_a_second_cluster_of_the_name_is_refused_with_advice(mkpy: Mkpy) -> None
     ("arguments", "stdin", "code", "words"),
     [
         pytest.param(["up", "-f", "nope.yaml"], "", 2, "nope.yaml", id="a file that isn't there"),
-        pytest.param(["up", "-f", "-"], "a: [", 2, "line 1", id="not YAML"),
+        pytest.param(["up", "-f", "-"], "a: [", 2, "not valid YAML", id="not YAML"),
         pytest.param(
             ["validate", "-f", "-"],
             "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  ports:\n  - port: 80\n    taragetPort: 8080\n",

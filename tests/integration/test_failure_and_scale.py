@@ -33,7 +33,7 @@ def test_no_request_fails_while_pods_are_killed(minicluster: Cluster) -> None:
     for caller in callers:
         caller.start()
     try:
-        for _ in range(5):
+        while outcomes.total() < 1000:
             minicluster.kill("deployment/coffee-shop")
             minicluster.wait("deployment/coffee-shop", ready=3)
     finally:
@@ -41,7 +41,6 @@ def test_no_request_fails_while_pods_are_killed(minicluster: Cluster) -> None:
         for caller in callers:
             caller.join()
     assert set(outcomes) == {"200"}, outcomes
-    assert outcomes["200"] > 20
 
 
 @pytest.mark.minicluster(SHOP)
