@@ -164,6 +164,7 @@ class _Look:
             name=meta.name(rs),
             spec=int(rs["spec"]["replicas"]),
             available=int(meta.status(rs).get("availableReplicas", 0)),
+            pods=int(meta.status(rs).get("replicas", 0)),
             annotated_max=int(meta.annotations(rs).get(MAX, "0") or 0),
         )
 

@@ -316,7 +316,7 @@ class HorizontalPodAutoscalerController:
         policies = rules.get("policies") or (_UP_POLICIES if grows else _DOWN_POLICIES)
         history = self._scaled.get(key, [])
         self._scaled[key] = history = [(when, change) for when, change in history if when > now - 1800]
-        limits = []
+        limits: list[int] = []
         for policy in policies:
             changed = sum(
                 change for when, change in history if when > now - policy["periodSeconds"] and (change > 0) == grows

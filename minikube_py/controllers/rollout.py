@@ -20,6 +20,8 @@ class Counts:
     name: str
     spec: int
     available: int
+    pods: int = 0
+    """What it has now: a set that was told to shrink holds its place until it has."""
     annotated_max: int = 0
     """replicas + maxSurge when it was last scaled; 0: not known."""
 
@@ -35,7 +37,7 @@ def fenceposts(rolling: Mapping[str, Any], replicas: int) -> tuple[int, int]:
 
 def first_replicas(sets: Sequence[Counts], replicas: int, surge: int) -> int:
     """Return the size at which a new ReplicaSet starts beside `sets`."""
-    room = replicas + surge - sum(rs.spec for rs in sets)
+    room = replicas + surge - sum(max(rs.spec, rs.pods) for rs in sets)
     return max(min(room, replicas), 0)
 
 
@@ -43,7 +45,7 @@ def new_replicas(new: Counts, sets: Sequence[Counts], replicas: int, surge: int)
     """Return the size of the new ReplicaSet now; `sets` are all, it included."""
     if new.spec >= replicas:
         return replicas
-    room = replicas + surge - sum(rs.spec for rs in sets)
+    room = replicas + surge - sum(max(rs.spec, rs.pods) for rs in sets)
     return new.spec + max(min(room, replicas - new.spec), 0)
 
 
