@@ -1,0 +1,141 @@
+"""The user's own apps as pods."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiohttp import ClientSession, web
+
+from minikube_py.images.catalog import Catalog
+from minikube_py.images.container import Container
+
+from .pods import Pods
+
+
+def _catalog(value: Any) -> Catalog:
+    return Catalog({"mine": value})
+
+
+async def test_aiohttp_factory_runs_hooks_and_calls_as_the_pod(pods: Pods) -> None:
+    """A factory's app runs its hooks, and what it calls sees the pod's address."""
+    happened = []
+
+    def make() -> web.Application:
+        async def hello(request: web.Request) -> web.Response:
+            async with ClientSession() as session, session.get(f"http://{request.query['to']}:8010/") as answer:
+                return web.Response(text=await answer.text())
+
+        async def startup(app: web.Application) -> None:
+            happened.append("startup")
+
+        async def cleanup(app: web.Application) -> None:
+            happened.append("cleanup")
+
+        app = web.Application()
+        app.router.add_get("/", hello)
+        app.on_startup.append(startup)
+        app.on_cleanup.append(cleanup)
+        return app
+
+    target = await pods.run("traefik/whoami", args=("--port=8010",), name="target")
+    pod = await pods.run("mine", catalog=_catalog({"aiohttp": make}), ports=(8011,))
+    assert f"RemoteAddr: {pod.ip}:" in (await pod.get(f"/?to={target.ip}", 8011)).text
+    assert await pod.end() == 0
+    assert happened == ["startup", "cleanup"]
+    assert '"GET /?to=' in pod.log
+
+
+async def test_asgi_runs_lifespan(pods: Pods) -> None:
+    """A FastAPI app starts, answers, and shuts down with its lifespan."""
+    from fastapi import FastAPI
+
+    happened = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        happened.append("up")
+        yield
+        happened.append("down")
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/menu")
+    def menu() -> list[str]:
+        return ["espresso"]
+
+    pod = await pods.run("mine", catalog=_catalog(app), ports=(8012,))
+    assert (await pod.get("/menu", 8012)).json() == ["espresso"]
+    assert await pod.end() == 0
+    assert happened == ["up", "down"]
+
+
+async def test_tcp_handler(pods: Pods) -> None:
+    """A stream handler serves every declared port."""
+
+    async def upper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write((await reader.read()).upper())
+        await writer.drain()
+
+    pod = await pods.run("mine", catalog=_catalog(upper), ports=(8013, 8014))
+    assert await pod.talk(b"abc", 8014) == b"ABC"
+    assert await pod.end() == 0
+
+
+async def test_wsgi_runs_in_a_thread(pods: Pods) -> None:
+    """A WSGI app gets its body and environment, off the event loop's thread."""
+    import threading
+
+    loop_thread = threading.get_ident()
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("201 Made", [("Content-Type", "text/plain"), ("X-A", "1")])
+        inside = threading.get_ident() != loop_thread
+        return [environ["PATH_INFO"].encode(), b" ", environ["wsgi.input"].read(), b" ", str(inside).encode()]
+
+    pod = await pods.run("mine", catalog=_catalog({"wsgi": app}), ports=(8015,))
+    answer = await pod.get("/p", 8015, "POST", content=b"body")
+    assert (answer.status_code, answer.text, answer.headers["X-A"]) == (201, "/p body True", "1")
+
+
+_SERVER = """
+import http.server, os
+print("up", flush=True)
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"out of process")
+http.server.HTTPServer((os.environ["POD_IP"], int(os.environ["PORT"])), H).serve_forever()
+"""
+
+
+async def test_command_is_a_real_process(pods: Pods) -> None:
+    """A host program listens on the pod's address, writes to its log and dies with it."""
+    pod = await pods.run("mine", catalog=_catalog({"command": [sys.executable, "-c", _SERVER]}), ports=(8016,))
+    for _ in range(200):  # the program says itself when it is up
+        if "up" in pod.log:
+            with contextlib.suppress(Exception):
+                assert (await pod.get("/", 8016)).text == "out of process"
+                break
+        await asyncio.sleep(0.02)
+    else:
+        raise AssertionError(pod.log)
+    assert await pod.end() == 143
+
+
+async def test_command_not_found(pods: Pods) -> None:
+    """A program that isn't there is 127, in the runtime's words."""
+    pod = await pods.run("mine", catalog=_catalog({"command": ["/no/such/program"]}))
+    assert (await pod.task, pod.log) == (127, 'exec: "/no/such/program": executable file not found in $PATH\n')
+
+
+async def test_own_main(pods: Pods) -> None:
+    """A coroutine that takes a container is the program itself."""
+
+    async def mine(container: Container) -> int:
+        container.started()
+        await container.terminated.wait()
+        return 5
+
+    pod = await pods.run("mine", catalog=_catalog(mine))
+    assert await pod.end() == 5

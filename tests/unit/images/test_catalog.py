@@ -1,0 +1,85 @@
+"""Which program runs for an image."""
+
+from typing import Any
+
+import pytest
+
+from minikube_py.images import agnhost, generic, http_echo, nginx, toolbox
+from minikube_py.images.catalog import AbsentImage, BadMapping, Catalog
+from minikube_py.images.container import Container
+
+
+@pytest.mark.parametrize(
+    ("image", "command", "expected"),
+    [
+        pytest.param("nginx:1.25", (), nginx.main, id="stand-in, any tag"),
+        pytest.param("k8s.gcr.io/e2e-test-images/agnhost:2.39", (), agnhost.main, id="stand-in, any registry"),
+        pytest.param("agnhost:x", ("/agnhost", "pause"), agnhost.main, id="command of the image itself"),
+        pytest.param("hashicorp/http-echo", (), http_echo.main, id="repository with a user"),
+        pytest.param("ghcr.io/acme/api", (), generic.main, id="unknown image"),
+        pytest.param("ghcr.io/acme/api", ("/server",), generic.main, id="unknown image with its own program"),
+        pytest.param("ghcr.io/acme/api", ("/bin/sh", "-c"), toolbox.main, id="unknown image with a shell"),
+        pytest.param("busybox", (), toolbox.main, id="tool box"),
+    ],
+)
+def test_resolve_builtin(image: str, command: tuple[str, ...], expected: Any) -> None:
+    """Shells go to the tool box, known images to their stand-ins, all else to the generic app."""
+    assert Catalog().resolve(image, command=command) is expected
+
+
+async def _program(container: Container) -> int:
+    return 0
+
+
+def test_user_mapping_wins_over_everything() -> None:
+    """What the user maps holds even for a known image; the first pattern that fits counts."""
+    catalog = Catalog({"nginx": _program, "nginx:1.*": {"absent": True}}, {"nginx": http_echo.main})
+    assert catalog.resolve("nginx:1.2") is _program
+
+
+def test_like_follows_to_another_image() -> None:
+    """`like` runs what another image runs."""
+    assert Catalog({"acme/*": {"like": "nginx"}}).resolve("acme/web:2") is nginx.main
+
+
+def test_like_that_leads_back_is_refused() -> None:
+    """A circle of likes is an error, not a hang."""
+    catalog = Catalog({"a": {"like": "b"}, "b": {"like": "a"}})
+    with pytest.raises(BadMapping, match="leads back"):
+        catalog.resolve("a")
+
+
+def test_absent_raises() -> None:
+    """An image marked as absent can't be pulled."""
+    catalog = Catalog({"ghcr.io/acme/gone": {"absent": True}})
+    assert catalog.absent("ghcr.io/acme/gone:1")
+    with pytest.raises(AbsentImage):
+        catalog.resolve("ghcr.io/acme/gone:1")
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        pytest.param({"aiohtp": "a:b"}, "exactly one of", id="misspelled key"),
+        pytest.param({"asgi": "a:b", "tcp": "a:b"}, "asgi, tcp", id="two programs"),
+        pytest.param("pkg:app", "give a mapping", id="bare string"),
+    ],
+)
+def test_bad_mapping(value: Any, says: str) -> None:
+    """An impossible entry is refused when the catalog is made."""
+    with pytest.raises(BadMapping, match=says):
+        Catalog({"acme": value})
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        pytest.param("no_such_package_here:app", "can't import", id="no module"),
+        pytest.param("json:nothing", "has no 'nothing'", id="no attribute"),
+        pytest.param("json", "no import string", id="no colon"),
+    ],
+)
+def test_bad_import_string(target: str, says: str) -> None:
+    """An import string that leads nowhere says how."""
+    with pytest.raises(BadMapping, match=says):
+        Catalog({"acme": {"asgi": target}}).resolve("acme")
