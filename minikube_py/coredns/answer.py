@@ -226,7 +226,7 @@ def _service(
     if entry.external_name is not None:
         if endpoint or port or protocol or not entry.external_name:
             raise _NoSuchName
-        return [_external(entry.external_name, owner)]
+        return [_external(entry.external_name, owner, suffix.removeprefix("svc."))]
     found: list[_Target] = []
     if entry.headless or endpoint:
         for subset in entry.subsets if not options.no_endpoints else ():
@@ -248,13 +248,19 @@ def _service(
     return found
 
 
-def _external(name: str, owner: str) -> _Target:
-    """Return an ExternalName's target; one that looks like an address is an address, as CoreDNS reads it."""
+def _external(name: str, owner: str, domain: str) -> _Target:
+    """Return an ExternalName's target, the zone in it spelled as in the question.
+
+    One that looks like an address is an address, as CoreDNS reads it.
+    """
     host = name.removesuffix(".")
     try:
         IPv4Address(host)
     except AddressValueError:
-        return _Target(f"{host}.", owner, alias=True)
+        target = f"{host}."
+        if parent_of(target, domain):
+            target = target[: len(target) - len(domain)] + domain
+        return _Target(target, owner, alias=True)
     return _Target(host, owner)
 
 

@@ -28,6 +28,8 @@ from minikube_py.coredns.zone import Zone
 __all__ = ["Asked", "Engine", "Finished", "Pending", "Served", "ZoneSource"]
 
 _TCP_LIMIT = 65535
+_TCP_TAG = b"T"
+"""Ends the key of an answer that was made for TCP, whole."""
 
 
 class ZoneSource(Protocol):
@@ -121,7 +123,7 @@ class Engine:
             self.forget()
         return zone
 
-    def fast(self, data: bytes) -> tuple[bytes, Entry] | None:
+    def fast(self, data: bytes, *, tcp: bool = False) -> tuple[bytes, Entry] | None:
         """Return the reply to an ordinary query that was answered before in this generation, else None."""
         if self._source.zone.generation != self.generation:
             self.zone()
@@ -129,6 +131,8 @@ class Engine:
         if found is None:
             return None
         key, end = found
+        if tcp:
+            key += _TCP_TAG
         entry = self.cache.get(key) or self.cache.revive(key)
         if entry is None:
             return None
@@ -147,7 +151,7 @@ class Engine:
         if question.klass != "IN" or question.type in ("AXFR", "IXFR") or served is None:
             return self.finish(asked, Answer("REFUSED", authoritative=False), served)
         zone = self.zone()
-        found = None if tcp else key_of(data)
+        found = key_of(data)
         # A finished answer serves every spelling, so it is worked out for the plain one (the law of case: message.py).
         plain = question._replace(name=question.name.lower()) if found else question
         outcome = served.handler(Query(plain, zone, remote))
@@ -162,7 +166,7 @@ class Engine:
             entry = self._entry(asked, plain, answer, served)
         except ValueError as error:
             return self._failed(asked, served, error)
-        for gone in self.cache.put(key, entry):
+        for gone in self.cache.put(key + _TCP_TAG if asked.tcp else key, entry):
             self._folded(gone)
         return Finished(asked.data[:2] + entry.head + asked.data[12:end] + entry.rest(), entry.info)
 

@@ -114,14 +114,15 @@ class _Packer:
         self.size = 0
         self._targets: dict[tuple[bytes, ...], int] = {}
 
-    def owner(self, name: str) -> bytes:
-        """Encode an owner name: whole suffixes of the question by pointer."""
+    def owner(self, name: str, *, asked: bool) -> bytes:
+        """Encode an owner name; `asked`: what equals the question is the question, spelled as it was sent."""
         labels = tuple(labels_of(name))
         lower = tuple(label.lower() for label in labels)
         for index in range(len(labels)):
             suffix = lower[index:]
             # Only the question as a whole or the zone: labels between may be spelled otherwise in the question.
-            at = self._offsets.get(suffix) if len(suffix) in (len(self._labels), self._zone_labels) else None
+            known = len(suffix) == self._zone_labels or (asked and len(suffix) == len(self._labels))
+            at = self._offsets.get(suffix) if known else None
             if at is None:
                 at = self._targets.get(labels[index:])
             if at is not None and at < 0x4000:
@@ -143,8 +144,8 @@ class _Packer:
         """Let later owner names point at the name whose wire form begins `data_at` bytes into the answer."""
         self._targets.setdefault(tuple(labels_of(name)), self._start + data_at)
 
-    def record(self, record: Record) -> bytes:
-        owner = self.owner(record.name)
+    def record(self, record: Record, *, asked: bool = True) -> bytes:
+        owner = self.owner(record.name, asked=asked)
         head = len(owner) + 10
         data = self.rdata(record)
         if record.type == "CNAME":
@@ -213,7 +214,7 @@ def pack(question: Question, answer: Answer, *, rotate: bool = True) -> Packed:
     fixed = tuple(packer.record(record) for record in answer.answer if id(record) not in turning)
     rotating = tuple(packer.record(record) for record in rotates)
     authority = tuple(packer.record(record) for record in answer.authority)
-    additional = tuple(packer.record(record) for record in answer.additional)
+    additional = tuple(packer.record(record, asked=False) for record in answer.additional)
     every = (*answer.answer, *answer.authority, *answer.additional)
     return Packed(
         flags=0x8000 | (0x0400 if answer.authoritative else 0) | RCODES[answer.rcode] & 15,

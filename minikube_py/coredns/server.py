@@ -358,6 +358,11 @@ class _Server:
                     size = int.from_bytes(await reader.readexactly(2), "big")
                     data = await reader.readexactly(size)
                 begin = time.perf_counter()
+                if (found := engine.fast(data, tcp=True)) is not None:
+                    writer.write(len(found[0]).to_bytes(2, "big") + found[0])
+                    self.finished(Finished(found[0], found[1].info), client, data, time.perf_counter() - begin)
+                    await writer.drain()
+                    continue
                 done = engine.slow(data, client[0], tcp=True)
                 if done is None:
                     return
