@@ -134,5 +134,20 @@ def served(registry: Registry, group: str, version: str, plural: str) -> Served 
             return Served(replace(kind, group=group, version=version), alias.storage, alias)
     for kind in registry.kinds():
         if kind.plural == plural and kind.group == group and kind.version == version:
-            return Served(kind, kind.resource)
+            stored = registry.by_resource(kind.resource)
+            if stored.version == version:
+                return Served(kind, kind.resource)
+            return Served(kind, kind.resource, _renaming(kind, stored))
     return None
+
+
+def _renaming(kind: Kind, stored: Kind) -> Alias:
+    """Convert between versions of a custom kind as strategy None does: only apiVersion differs."""
+    return Alias(
+        kind.group,
+        kind.version,
+        kind.plural,
+        kind.resource,
+        lambda obj: {**obj, "apiVersion": stored.api_version},
+        lambda obj: {**obj, "apiVersion": kind.api_version},
+    )

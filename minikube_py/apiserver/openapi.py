@@ -21,63 +21,48 @@ EMPTY_V2 = b"\x0a\x03\x32\x2e\x30"
 
 V2_CONTENT_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
-SchemaOf = Callable[[Kind], Mapping[str, Any] | None]
-"""The structural schema of a custom kind; None for official ones."""
-
 
 class Documents:
-    """The documents of one server, made when first asked for; `clear` after the set of kinds changed."""
+    """The documents of one server, made when first asked for and again after a group's kinds have changed."""
 
-    def __init__(self, kinds: Callable[[], Iterable[Kind]], schema_of: SchemaOf) -> None:
+    def __init__(self, kinds: Callable[[], Iterable[Kind]]) -> None:
         self._kinds = kinds
-        self._schema_of = schema_of
-        self._made: dict[str, tuple[bytes, str]] = {}
-
-    def clear(self) -> None:
-        self._made.clear()
+        self._bodies: dict[str, tuple[str, bytes]] = {}
 
     def index(self) -> Object:
         """Return /openapi/v3."""
         paths = {}
         for path in sorted({_path(kind) for kind in self._kinds()}):
-            _, digest = self.document(path) or (b"", "")
-            paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={digest}"}
+            paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={self.digest(path)}"}
         return {"paths": paths}
 
-    def document(self, path: str) -> tuple[bytes, str] | None:
-        """Return the document of `api/v1`, `apis/apps/v1`, … and its hash; None if there is none."""
-        if path not in self._made:
-            kinds = [kind for kind in self._kinds() if _path(kind) == path]
-            if not kinds:
-                return None
-            digest = hashlib.sha256(
-                encode([(kind.kind, kind.plural, self._schema_of(kind)) for kind in kinds])
-            ).hexdigest()
-            self._made[path] = (b"", digest[:32].upper())
-        body, digest = self._made[path]
-        return body, digest
+    def digest(self, path: str) -> str:
+        """Return the hash of a document's content; custom kinds by their schema, official ones never change."""
+        content = [(kind.kind, kind.plural, kind.schema) for kind in self._kinds() if _path(kind) == path]
+        return hashlib.sha256(encode(content)).hexdigest()[:32].upper()
 
     def body(self, path: str) -> bytes | None:
-        found = self.document(path)
-        if found is None:
+        """Return the document of `api/v1`, `apis/apps/v1`, …; None if nothing is served there."""
+        kinds = [kind for kind in self._kinds() if _path(kind) == path]
+        if not kinds:
             return None
-        body, digest = found
-        if not body:
-            body = encode(_document([k for k in self._kinds() if _path(k) == path], self._schema_of))
-            self._made[path] = (body, digest)
-        return body
+        digest = self.digest(path)
+        made = self._bodies.get(path)
+        if made is None or made[0] != digest:
+            made = self._bodies[path] = (digest, encode(_document(kinds)))
+        return made[1]
 
 
 def _path(kind: Kind) -> str:
     return f"apis/{kind.group}/{kind.version}" if kind.group else f"api/{kind.version}"
 
 
-def _document(kinds: Iterable[Kind], schema_of: SchemaOf) -> Object:
+def _document(kinds: Iterable[Kind]) -> Object:
     schemas: Object = {}
     paths: Object = {}
     for kind in kinds:
         gvk = {"group": kind.group, "version": kind.version, "kind": kind.kind}
-        custom = schema_of(kind)
+        custom = kind.schema
         name = schema.definition_of(GVK(kind.group, kind.version, kind.kind))
         if custom is not None or name is None:
             key = ".".join([*reversed(kind.group.split(".")), kind.version, kind.kind])
@@ -154,7 +139,7 @@ def _convert(node: Any, references: dict[str, None]) -> Any:
         return node
     result = {}
     for key, value in node.items():
-        if key == "$ref":
+        if key == "$ref" and isinstance(value, str):  # JSONSchemaProps has a field of that name
             target = value.rpartition("/")[2]
             references[target] = None
             link = {"$ref": f"#/components/schemas/{target}"}

@@ -15,7 +15,7 @@ from minikube_py.aiokit.clock import Clock, rfc3339
 from minikube_py.apimachinery import errors, meta, names
 from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Key, Object
-from minikube_py.apiserver import admission
+from minikube_py.apiserver import admission, customkinds
 from minikube_py.apiserver.allocators import ServiceAllocator
 from minikube_py.apiserver.store import Store
 from minikube_py.client.api import Event, Subscription
@@ -161,9 +161,11 @@ class Operations:
             self.services.allocate(obj, None)
             if dry_run:
                 self.services.settle(obj, None)
+        if kind.resource == customkinds.RESOURCE:
+            customkinds.complete(obj, self.registry.kinds(), self.now())
         if finish:
             finish(obj)
-        return obj if dry_run else self.store.put(kind.resource, obj)
+        return obj if dry_run else self._put(kind, obj)
 
     def update(
         self, obj: Object, *, subresource: str = "", dry_run: bool = False, finish: Write | None = None
@@ -219,7 +221,7 @@ class Operations:
             if new["metadata"].get("finalizers") != old["metadata"].get("finalizers"):
                 self.store.put(kind.resource, new)
             return self._remove(kind, key)
-        return self.store.put(kind.resource, new)
+        return self._put(kind, new)
 
     def _merge_main(self, kind: Kind, obj: Object, old: Object, key: Key) -> Object:
         new: Object = clean(obj)
@@ -255,6 +257,8 @@ class Operations:
             if kind.resource == "services":
                 self.services.settle(new, old)
             raise
+        if kind.resource == customkinds.RESOURCE:
+            customkinds.complete(new, self.registry.kinds(), self.now())
         if "generation" in before and self._content(new) != self._content(old):
             metadata["generation"] = before["generation"] + 1
         return new
@@ -338,7 +342,10 @@ class Operations:
             return None
         if dry_run or new == old:
             return old if new == old else new
-        return self.store.put(resource, new)
+        stored = self.store.put(resource, new)
+        if resource == customkinds.RESOURCE:
+            return self._clear_custom(stored)
+        return stored
 
     def finalize(self, resource: str, name: str, namespace: str = "") -> None:
         """Take the `kubernetes` finalizer off a terminating namespace: its content is gone."""
@@ -346,11 +353,39 @@ class Operations:
         if old is not None:
             self.update({**old, "spec": {**meta.spec(old), "finalizers": []}}, subresource="finalize")
 
+    def _put(self, kind: Kind, obj: Object) -> Object:
+        if kind.resource == customkinds.RESOURCE:
+            # Known before anybody hears of the definition: who does may ask for its kind at once.
+            customkinds.serve(obj, self.registry)
+        return self.store.put(kind.resource, obj)
+
     def _remove(self, kind: Kind, key: Key) -> Object:
         last = self.store.remove(kind.resource, key)
         if kind.resource == "services":
             self.services.settle(last, None)
+        elif kind.resource == customkinds.RESOURCE:
+            customkinds.withdraw(last, self.registry)
+        elif kind.schema is not None:
+            crd = self.get(customkinds.RESOURCE, kind.resource)
+            if crd is not None and meta.terminating(crd):
+                self._clear_custom(crd)
         return last
+
+    def _clear_custom(self, crd: Object) -> Object | None:
+        """Delete the objects of a terminating definition; once the last is gone, let the definition go."""
+        resource = customkinds.resource_of(crd)
+        for obj in self.list(resource):
+            if not meta.terminating(obj):
+                self.delete(resource, meta.name(obj), meta.namespace(obj))
+        name = meta.name(crd)
+        if not self.list(resource) and self.get(customkinds.RESOURCE, name) is not None:
+
+            def release(obj: Object) -> None:
+                finalizers = obj["metadata"].get("finalizers") or ()
+                obj["metadata"]["finalizers"] = [f for f in finalizers if f != customkinds.CLEANUP]
+
+            self.modify(customkinds.RESOURCE, name, "", release)
+        return self.get(customkinds.RESOURCE, name)
 
     # Rules
 

@@ -30,6 +30,7 @@ from minikube_py.apiserver.operations import Operations
 from minikube_py.apiserver.representation import encode, negotiate, render, render_list
 from minikube_py.apiserver.routes import Target
 from minikube_py.apiserver.watches import Filter, Hub
+from minikube_py.kinds import structural
 from minikube_py.kinds.kind import Kind
 
 __all__ = ["Rest"]
@@ -40,17 +41,14 @@ _PAGES = 64
 _BOOKMARKS = 60.0
 """Seconds between bookmarks, as kube-apiserver sends them."""
 
-Custom = Callable[[Kind], Mapping[str, Any] | None]
-
 
 class Rest:
     """The resource endpoints of one server."""
 
-    def __init__(self, operations: Operations, hub: Hub, clock: Clock, custom: "CustomSchemas") -> None:
+    def __init__(self, operations: Operations, hub: Hub, clock: Clock) -> None:
         self._operations = operations
         self._hub = hub
         self._clock = clock
-        self._custom = custom
         self._pages: OrderedDict[str, tuple[Sequence[Object], int]] = OrderedDict()
 
     async def handle(self, exchange: Exchange, target: Target, served: Served) -> web.StreamResponse:
@@ -290,7 +288,7 @@ class Rest:
         if target.namespace is not None:
             self._place(obj, target.namespace)
         live = self.read(target, served)
-        if not metadata.get("resourceVersion") and not patching.is_official(served.kind) and served.alias is None:
+        if not metadata.get("resourceVersion") and served.kind.schema is not None:
             error = errors.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
             error = replace(error, message="Invalid value: 0x0: must be specified for an update")
             raise errors.invalid(served.kind.kind, target.name, [error], served.kind.group)
@@ -307,7 +305,7 @@ class Rest:
     async def patch(self, exchange: Exchange, target: Target, served: Served, subresource: str = "") -> web.Response:
         """Answer a PATCH, of any of the four kinds."""
         body = await exchange.body()
-        custom = self._custom.schema_of(served.kind)
+        custom = served.kind.schema
         official = patching.is_official(served.kind)
         patch = patching.read(body, exchange.content_type, custom=not official)
         if patching.media(exchange.content_type) == patching.APPLY:
@@ -315,7 +313,7 @@ class Rest:
         live = self.read(target, served)
         shown = served.out(live) if served.out else live
         result = patching.patched(shown, patch, exchange.content_type, served.kind)
-        result = self._hold(exchange, served, result, body)
+        result = self._hold_patched(exchange, served, result, body)
         stored = self._operations.update(
             self._to_storage(served, result),
             subresource=subresource,
@@ -359,8 +357,8 @@ class Rest:
         metadata["name"] = target.name
         if target.namespace is not None:
             self._place(patch, target.namespace)
-        exchange.warnings += bodies.problems(patch, self._custom.checker(kind), None, exchange.validation)
-        wanted_obj = self._to_storage(served, self._custom.prune(kind, patch))
+        exchange.warnings += bodies.problems(patch, _checker(kind), None, exchange.validation)
+        wanted_obj = self._to_storage(served, _prune(kind, patch))
         live = self._operations.get(served.resource, target.name, target.namespace or "")
         version = metadata.get("resourceVersion")
         if live is not None and version and version != live["metadata"]["resourceVersion"]:
@@ -374,7 +372,7 @@ class Rest:
             force=exchange.flag("force"),
             now=self._operations.now(),
             subresource=subresource,
-            custom=custom if served.alias is None else None,
+            custom=custom,
         )
 
         def finish(obj: Object) -> None:
@@ -469,8 +467,22 @@ class Rest:
     def _hold(self, exchange: Exchange, served: Served, obj: Object, body: bytes) -> Object:
         validation = exchange.validation
         text = body if validation != "Ignore" and body[:1] in (b"{", b"[") else None
-        exchange.warnings += bodies.problems(obj, self._custom.checker(served.kind), text, validation)
-        return self._custom.prune(served.kind, obj)
+        exchange.warnings += bodies.problems(obj, _checker(served.kind), text, validation)
+        return _prune(served.kind, obj)
+
+    def _hold_patched(self, exchange: Exchange, served: Served, obj: Object, body: bytes) -> Object:
+        """As `_hold`, but what is wrong is wrong with the patch: 422 if validation is Strict."""
+        validation = exchange.validation
+        if validation != "Strict":
+            exchange.warnings += bodies.problems(obj, _checker(served.kind), body, validation)
+            return _prune(served.kind, obj)
+        found = [*schema.duplicate_fields(body), *_checker(served.kind)(obj)]
+        if any(error.kind == "type" for error in found):
+            raise errors.bad_request(schema.decoding_message(obj, found))
+        if found:
+            text = body.decode(errors="replace")
+            raise errors.invalid("", "", [errors.invalid_value("patch", text, bodies.strict_message(found))])
+        return _prune(served.kind, obj)
 
     @staticmethod
     def _place(obj: Object, namespace: str) -> None:
@@ -488,7 +500,7 @@ class Rest:
         self, exchange: Exchange, served: Served, live: Object | None, subresource: str = ""
     ) -> Callable[[Object], None]:
         manager = exchange.manager
-        custom = self._custom.schema_of(served.kind) if served.alias is None else None
+        custom = served.kind.schema
 
         def finish(obj: Object) -> None:
             if live is None:
@@ -504,17 +516,17 @@ class Rest:
         return finish
 
 
-class CustomSchemas:
-    """What is known of a kind's structure, official or custom."""
-
-    def __init__(self, structural: Callable[[Kind], Mapping[str, Any] | None] = lambda kind: None) -> None:
-        self.schema_of = structural
-
-    def checker(self, kind: Kind) -> bodies.Checker:
+def _checker(kind: Kind) -> bodies.Checker:
+    """Return how objects of a kind are held against its structure, official or custom."""
+    if kind.schema is None:
         return schema.check
+    structure = kind.schema
+    return lambda obj: structural.check(structure, obj)
 
-    def prune(self, kind: Kind, obj: Object) -> Object:
-        return schema.prune(obj)
+
+def _prune(kind: Kind, obj: Object) -> Object:
+    """Return an object without unknown fields; custom ones are pruned by their kind's own `prepare`."""
+    return schema.prune(obj) if kind.schema is None else obj
 
 
 def not_served() -> StatusError:

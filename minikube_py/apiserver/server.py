@@ -85,7 +85,7 @@ class APIServer:
         self._version = version
         self._port = 0
         self._runner: Any = None
-        self._documents = openapi.Documents(self._described_kinds, self._structural)
+        self._documents = openapi.Documents(self._described_kinds)
         self._ready = False
 
     @property
@@ -113,21 +113,18 @@ class APIServer:
             found.setdefault((kind.group, kind.version, kind.plural), kind)
         return list(found.values())
 
-    def _structural(self, kind: Kind) -> Any:
-        return None
-
     # Life
 
     async def start(self) -> None:
         from aiohttp import web
 
         from minikube_py.apiserver.pods import Pods
-        from minikube_py.apiserver.rest import CustomSchemas, Rest
+        from minikube_py.apiserver.rest import Rest
         from minikube_py.apiserver.subresources import Subresources
         from minikube_py.apiserver.watches import Hub
 
         self._hub = Hub(self.operations.store, self._clock.now)
-        self._rest = Rest(self.operations, self._hub, self._clock, CustomSchemas(self._structural))
+        self._rest = Rest(self.operations, self._hub, self._clock)
         self._subresources = Subresources(self.operations, self._rest, self._clock, self.credentials)
         self._pods = Pods(self.operations, self._runtime, self._clock)
         loop = asyncio.get_running_loop()
@@ -326,7 +323,7 @@ class APIServer:
         body = self._documents.body(path)
         if body is None:
             raise StatusError(404, "NotFound", "the server could not find the requested resource")
-        _, digest = self._documents.document(path) or (b"", "")
+        digest = self._documents.digest(path)
         headers = {"ETag": f'"{digest}"'}
         if exchange.query.get("hash") == digest:
             headers["Cache-Control"] = "public, immutable"

@@ -11,14 +11,14 @@ from aiohttp import web
 from minikube_py.aiokit.clock import Clock, rfc3339
 from minikube_py.apimachinery import errors, meta
 from minikube_py.apimachinery.meta import Object
-from minikube_py.apiserver import bodies, eviction, patching, reviews
+from minikube_py.apiserver import bodies, customkinds, eviction, patching, reviews
 from minikube_py.apiserver.conversion import Served
 from minikube_py.apiserver.credentials import Credentials
 from minikube_py.apiserver.exchange import Exchange
 from minikube_py.apiserver.operations import Operations
 from minikube_py.apiserver.rest import Rest, not_served
 from minikube_py.apiserver.routes import Target
-from minikube_py.apiserver.scale import SCALE_KIND, scale_of, scaled
+from minikube_py.apiserver.scale import SCALE_KIND, paths_of, scale_of, scaled
 from minikube_py.kinds.kind import Kind
 
 __all__ = ["Subresources"]
@@ -87,7 +87,9 @@ class Subresources:
     async def _scale(self, exchange: Exchange, target: Target, served: Served) -> web.StreamResponse:
         body = await exchange.body()
         live = self._rest.read(target, served)
-        scale = scale_of(live)
+        crd = None if served.kind.schema is None else self._operations.get(customkinds.RESOURCE, served.resource)
+        paths = paths_of(crd, served.kind.version)
+        scale = scale_of(live, paths)
         match exchange.method:
             case "GET" | "HEAD":
                 return exchange.json(scale)
@@ -101,11 +103,11 @@ class Subresources:
                     wanted = patching.patched(scale, patch, exchange.content_type, SCALE_KIND)
             case _:
                 raise errors.method_not_allowed()
-        new = scaled(live, wanted)
+        new = scaled(live, wanted, paths)
         stored = self._operations.update(
             new, dry_run=exchange.dry_run, finish=self._rest.tracker(exchange, served, live)
         )
-        return exchange.json(scale_of(stored))
+        return exchange.json(scale_of(stored, paths))
 
     async def _eviction(self, exchange: Exchange, target: Target) -> web.StreamResponse:
         body = await self._posted(exchange)
