@@ -13,6 +13,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from minikube_py.aiokit.clock import Clock
 from minikube_py.apimachinery import meta
@@ -22,11 +23,13 @@ from minikube_py.cni.addresses import Addresses
 from minikube_py.cni.types import Flow, Verdict
 from minikube_py.networkpolicy.compile import PolicySet
 from minikube_py.networkpolicy.decide import decide
-from minikube_py.networkpolicy.explain import Walk, explain
 from minikube_py.networkpolicy.identity import pod_ip
 from minikube_py.networkpolicy.policy import read_admin_policy, read_policy
 from minikube_py.networkpolicy.verdict import Decision
-from minikube_py.networkpolicy.why import Finding, lint_set
+
+if TYPE_CHECKING:
+    from minikube_py.networkpolicy.explain import Walk
+    from minikube_py.networkpolicy.why import Finding
 
 __all__ = ["WATCHES", "Denial", "PolicyGate"]
 
@@ -146,12 +149,16 @@ class PolicyGate:
 
     # Asking afterwards
 
-    def explain(self, flow: Flow) -> Walk:
+    def explain(self, flow: Flow) -> "Walk":
         """Walk through everything that decides about a flow."""
+        from minikube_py.networkpolicy.explain import explain  # 7 ms of start time that only questions need
+
         return explain(self._set, flow, self._api.list("services"))
 
-    def lint(self) -> list[Finding]:
+    def lint(self) -> "list[Finding]":
         """Look for what is probably not meant, in the policies as they are now."""
+        from minikube_py.networkpolicy.why import lint_set  # as above
+
         return lint_set(self._set, self._api.list("services"))
 
     def denials(
