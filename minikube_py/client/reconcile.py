@@ -235,6 +235,8 @@ class Agent:
         except StatusError as error:
             if about is not None and error.reason not in ("AlreadyExists", "NotFound"):
                 whom = (meta.uid(about), meta.name(obj) if not obj["metadata"].get("generateName") else "")
+                if len(self._refused) > 4096:
+                    self._refused.clear()
                 if self._refused.get(whom) != error.message:
                     self._refused[whom] = error.message
                     self._recorder.record(about, "Warning", "FailedCreate", f"Error creating: {error.message}")

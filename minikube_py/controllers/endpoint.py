@@ -118,11 +118,6 @@ def compile_endpoints(
     return groups
 
 
-def members(service: Object, view: View) -> Sequence[Object]:
-    """Return the pods that the Service selects; an empty selector selects none that a controller would write."""
-    return view.list("pods", meta.namespace(service), Selector.from_map(meta.spec(service).get("selector")))
-
-
 def zones(view: View) -> dict[str, str]:
     return {
         meta.name(node): zone
@@ -134,14 +129,22 @@ def zones(view: View) -> dict[str, str]:
 class Services:
     """The watches that endpoint controllers share: from a pod's event to its Services."""
 
-    def __init__(self, pace: float) -> None:
+    def __init__(self, pace: float = 0.0) -> None:
         self._index = SelectorIndex()
+        self._sizes: dict[Key, int] = {}
         self._pace = pace
         """Seconds: pods that become ready one after the other share a write."""
+
+    def members(self, service: Object, view: View) -> Sequence[Object]:
+        """Return the pods that the Service selects."""
+        found = view.list("pods", meta.namespace(service), Selector.from_map(meta.spec(service).get("selector")))
+        self._sizes[meta.key(service)] = len(found)
+        return found
 
     def service(self, event: Event, view: View) -> Iterable[Key]:
         if event.change is Change.DELETED or not has_selector(event.object):
             self._index.discard(event.key)
+            self._sizes.pop(event.key, None)
         else:
             self._index.set(event.key, Selector.from_map(meta.spec(event.object).get("selector")))
         return (event.key,)
@@ -157,7 +160,7 @@ class Services:
         was = old is not None and pods.ready(old) and not meta.terminating(old)
         urgent = was and (gone or not pods.ready(new) or meta.terminating(new) or pods.finished(new))
         for key in self._index.matching(namespace, labels):
-            yield key if urgent else Soon(key, self._pace)
+            yield key if urgent else Soon(key, max(self._pace, pods.pace(self._sizes.get(key, 0))))
         if old is not None and meta.labels(old) != labels:
             yield from self._index.matching(namespace, meta.labels(old))
 

@@ -41,7 +41,7 @@ class EndpointsController:
             return [Delete(_RESOURCE, key, uid=meta.uid(existing))] if existing else ()
         if not endpoint.has_selector(service):
             return ()
-        groups = endpoint.compile_endpoints(service, endpoint.members(service, view), {})
+        groups = endpoint.compile_endpoints(service, self._services.members(service, view), {})
         keep_going = bool(meta.spec(service).get("publishNotReadyAddresses"))
         subsets, cut = _subsets(groups, keep_going)
         labels = dict(meta.labels(service))

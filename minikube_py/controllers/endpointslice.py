@@ -26,7 +26,6 @@ _ME = "endpointslice-controller.k8s.io"
 _HEADLESS = "service.kubernetes.io/headless"
 _LIMIT = 100
 """Endpoints per slice (kube-controller-manager --max-endpoints-per-slice)."""
-_PACE = 0.005
 
 
 @final
@@ -35,7 +34,7 @@ class EndpointSliceController:
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
-        self._services = Services(_PACE)
+        self._services = Services()
 
     @property
     def watches(self) -> Mapping[str, Callable[[Event, View], Iterable[Key | Soon]]]:
@@ -53,7 +52,7 @@ class EndpointSliceController:
         existing = [found for found in view.list(_RESOURCE, key.namespace, mine) if not meta.terminating(found)]
         if service is None or meta.terminating(service) or not endpoint.has_selector(service):
             return [Delete(_RESOURCE, meta.key(found), uid=meta.uid(found)) for found in existing]
-        groups = endpoint.compile_endpoints(service, endpoint.members(service, view), endpoint.zones(view))
+        groups = endpoint.compile_endpoints(service, self._services.members(service, view), endpoint.zones(view))
         wanted = {ports: {(e.uid or e.address): _written(e) for e in endpoints} for ports, endpoints in groups.items()}
         headless = {_HEADLESS: ""} if meta.spec(service).get("clusterIP") == "None" else {}
         slices = SliceSet(

@@ -13,6 +13,7 @@ from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.apimachinery.quantities import quantity
 from minikube_py.client import Action, Create, Delete, Emit, Event, Soon, Update, UpdateStatus, View
+from minikube_py.client.api import Change
 
 __all__ = ["PersistentVolumeController"]
 
@@ -38,12 +39,17 @@ class PersistentVolumeController:
     @property
     def watches(self) -> Mapping[str, Callable[[Event, View], Iterable[Key | Soon]]]:
         return {
-            _CLAIMS: lambda event, view: (event.key,),
+            _CLAIMS: self._claim,
             _VOLUMES: self._volume,
             _CLASSES: lambda event, view: [
                 meta.key(c) for c in view.list(_CLAIMS) if meta.status(c).get("phase") != "Bound"
             ],
         }
+
+    def _claim(self, event: Event, view: View) -> Iterable[Key]:
+        yield event.key
+        if event.change is Change.DELETED and (volume := meta.spec(event.object).get("volumeName")):
+            yield Key("", volume)
 
     def _volume(self, event: Event, view: View) -> Iterable[Key]:
         yield event.key
