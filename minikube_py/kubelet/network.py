@@ -19,6 +19,10 @@ class Namespace(Protocol):
     @property
     def context(self) -> contextvars.Context: ...
 
+    async def first_bytes(self, wait_seconds: float) -> None:
+        """Return once no connection younger than `wait_seconds` is still to bring its first byte."""
+        ...
+
     async def close(self, drain: float) -> None:
         """Stop accepting, let connections in flight finish for up to `drain` seconds, abort the rest."""
         ...

@@ -357,7 +357,7 @@ class PodState:
         container.probes = {
             kind: Probe.of(kind, container.spec[kind.value], now)
             for kind in KINDS
-            if container.spec.get(kind.value) and container.role in (Role.MAIN, Role.SIDECAR)
+            if container.spec.get(kind.value) is not None and container.role in (Role.MAIN, Role.SIDECAR)
         }
         message = f"Started container {container.name}"
         commands.append(Emit("Normal", "Started", message, container.name))

@@ -69,6 +69,8 @@ _SETTLE = 0.05
 _RETRY = 1.0
 """Seconds until missing volumes or addresses are looked for again."""
 
+_FIRST_BYTES = 0.5
+"""Seconds that a connection may be without its first byte before its pod doesn't wait for it any more."""
 _FORCED_DRAIN = 2.0
 """Seconds that connections in flight have when a pod is killed without grace."""
 
@@ -604,6 +606,8 @@ class PodWorker:
         self.feed(Terminate())
         started = time.monotonic()
         await self._kubelet.published()
+        if self.namespace is not None:
+            await self.namespace.first_bytes(_FIRST_BYTES)
         live = [self.instances[name] for name in self.state.live if name in self.instances]
         for instance in live:
             name = instance.container.name
