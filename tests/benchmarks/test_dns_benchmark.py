@@ -1,0 +1,187 @@
+"""DNS queries per second, over an echo server's and (where installed) dnsmasq's. Run with -m benchmark -s.
+
+Only ratios mean something: absolute figures drift with the machine. Servers run in processes of their own; each figure
+is the median of interleaved rounds over the same 2,000 names. `dnsmasq-base` from Debian adds the peer.
+"""
+
+import asyncio
+import random
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from minikube_py.aiokit.clock import LoopClock
+from minikube_py.apimachinery.meta import Object
+from minikube_py.apiserver.operations import Operations
+from minikube_py.cni.addresses import lease_slice
+from minikube_py.cni.dnswire import header, query
+from minikube_py.coredns.server import program
+from minikube_py.coredns.zone import Zone, compile_service
+from minikube_py.images.container import Container, PodInfo
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]
+
+NAMES = 2000
+QUERIES = 40_000
+WINDOW = 64
+ROUNDS = 5
+COREFILE = """.:15453 {
+    errors
+    LOG
+    kubernetes cluster.local in-addr.arpa
+    loadbalance
+}
+"""
+
+
+def service(i: int) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": f"s{i}", "namespace": "default"},
+        "spec": {"ports": [{"name": "http", "port": 80}], "selector": {"app": f"s{i}"}},
+    }
+
+
+# -- the servers, each in a process of its own ------------------------------------------------------------------------
+
+
+class _Echo(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        self.transport.sendto(data, addr)  # type: ignore[attr-defined]
+
+
+async def serve_echo(ip: str) -> None:
+    await asyncio.get_running_loop().create_datagram_endpoint(_Echo, local_addr=(ip, 15453))
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+
+async def serve_coredns(ip: str, log: str) -> None:
+    clock = LoopClock()
+    api = Operations(clock)
+    for i in range(NAMES):
+        api.create(service(i))
+    text = COREFILE.replace("LOG", "log" if log else "")
+    meta = {"name": "coredns", "namespace": "kube-system"}
+    api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"Corefile": text}})
+    pod = PodInfo("kube-system", "coredns", "u", ip, "coredns", "n", "127.0.0.1")
+    container = Container(name="coredns", image="coredns", pod=pod, write=lambda line: None)
+    serving = asyncio.ensure_future(program(api, clock, host=ip, upstreams=())(container))
+    await container.ready.wait()
+    print("ready", flush=True)
+    await serving
+
+
+# -- the client --------------------------------------------------------------------------------------------------------
+
+
+def rate(ip: str, *, edns: int = 1232, mixed: bool = False) -> float:
+    """Return replies per second with a window of queries in flight."""
+    chance = random.Random(1)
+    names = [f"s{i}.default.svc.cluster.local." for i in range(NAMES)]
+    if mixed:
+        names = ["".join(chance.choice((c.lower(), c.upper())) for c in name) for name in names]
+    questions = [query(chance.getrandbits(16), name, 1, edns=edns) for name in names]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect((ip, 15453))
+        sock.settimeout(2.0)
+        for warm in questions:
+            sock.send(warm)
+            sock.recv(2048)
+        started = time.perf_counter()
+        for i in range(WINDOW):
+            sock.send(questions[i % NAMES])
+        send, receive = sock.send, sock.recv
+        for i in range(WINDOW, QUERIES):
+            receive(2048)
+            send(questions[i % NAMES])
+        for _ in range(WINDOW):
+            reply = receive(2048)
+        seconds = time.perf_counter() - started
+        assert header(reply).rcode == 0
+        return QUERIES / seconds
+
+
+@contextmanager
+def process(*command: str) -> Iterator[None]:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            if command[0] == sys.executable:
+                assert child.stdout
+                assert child.stdout.readline() == "ready\n"
+            yield
+        finally:
+            child.kill()
+
+
+def test_queries_per_second(tmp_path: Path) -> None:
+    """Our CoreDNS answers at a rate near the echo server's, which only bounces datagrams."""
+    addresses, lock = lease_slice()
+    me = str(Path(__file__))
+    servers = {
+        name: str(addresses.nodes[60 + i]) for i, name in enumerate(("echo", "coredns", "coredns, log", "dnsmasq"))
+    }
+    with ExitStack() as stack:
+        stack.callback(lock.close)
+        stack.enter_context(process(sys.executable, me, "echo", servers["echo"]))
+        stack.enter_context(process(sys.executable, me, "coredns", servers["coredns"], ""))
+        stack.enter_context(process(sys.executable, me, "coredns", servers["coredns, log"], "log"))
+        if dnsmasq := shutil.which("dnsmasq") or shutil.which("dnsmasq", path="/usr/sbin"):
+            hosts = tmp_path / "hosts"
+            lines = (f"127.96.{i // 250}.{i % 250 + 1} s{i}.default.svc.cluster.local\n" for i in range(NAMES))
+            hosts.write_text("".join(lines))
+            options = ("-k", "-C", "/dev/null", "-R", "-h", "-z", "-p", "15453", "-u", "", "--pid-file=")
+            stack.enter_context(process(dnsmasq, *options, f"--addn-hosts={hosts}", "-a", servers["dnsmasq"]))
+            time.sleep(0.5)  # it has no way to say that it is ready
+        else:
+            del servers["dnsmasq"]
+        rounds: dict[str, list[float]] = {name: [] for name in servers}
+        for _ in range(ROUNDS):
+            for name, ip in servers.items():
+                rounds[name].append(rate(ip, mixed=name != "echo"))
+    median = {name: statistics.median(figures) for name, figures in rounds.items()}
+    print()
+    for name, figure in median.items():
+        ratios = ", ".join(
+            f"{statistics.median(a / b for a, b in zip(rounds[name], rounds[floor], strict=True)):.2f} of {floor}"
+            for floor in ("echo", "dnsmasq")
+            if floor in rounds and floor != name
+        )
+        print(f"{name:14} {figure:9,.0f} queries/s  {ratios}")
+    assert median["coredns"] / median["echo"] > 0.5
+
+
+@pytest.mark.parametrize("services", [10, 100, 1000, 10_000])
+def test_cost_of_size(services: int) -> None:
+    """Compiling the zone, and the change of one Service in it, for growing clusters."""
+    objects = [
+        {**service(i), "spec": {"clusterIP": f"127.96.{i // 250}.{i % 250 + 1}", "ports": [{"port": 80}]}}
+        for i in range(services)
+    ]
+    started = time.perf_counter()
+    zone = Zone.compile(objects, [], [{"metadata": {"name": "default"}}])
+    compiled = time.perf_counter() - started
+    started = time.perf_counter()
+    for i in range(20):
+        objects[0]["spec"]["clusterIP"] = f"127.97.0.{i}"
+        entry = compile_service(objects[0])
+        zone = zone.with_changes(services={entry.key: entry})
+    change = (time.perf_counter() - started) / 20
+    print(f"\n{services:6} Services: compiled in {compiled * 1e3:.1f} ms, one change {change * 1e6:.0f} us")
+
+
+if __name__ == "__main__":
+    kind, *rest = sys.argv[1:]
+    asyncio.run({"echo": serve_echo, "coredns": serve_coredns}[kind](*rest))  # type: ignore[operator]
