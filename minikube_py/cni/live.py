@@ -1,6 +1,7 @@
 """A connection that a pod's protocol has: counted, and found again when the pod ends."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -26,7 +27,7 @@ class Live:
     Resource handling: `abort()` ends it in any state; `ended` (the socket's own close) takes it off the books.
     """
 
-    __slots__ = ("_books", "_closed", "_last", "socket", "task", "transport")
+    __slots__ = ("_books", "_closed", "_last", "since", "socket", "task", "transport")
 
     def __init__(self, sock: TrackedSocket, books: set["Live"], closed: Callable[["Live"], None]) -> None:
         self.socket: TrackedSocket = sock
@@ -35,6 +36,8 @@ class Live:
         self._books = books
         self._closed = closed
         self._last = TcpInfo()
+        self.since = time.monotonic()
+        """When the connection was handed over, in `time.monotonic` seconds."""
         books.add(self)
         sock.on_closed = self.ended
 

@@ -14,6 +14,7 @@ import contextvars
 import errno
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -307,6 +308,20 @@ class NetworkNamespace:
             self._received + sum(one.received for one in traffic),
             self._sent + sum(one.sent for one in traffic),
         )
+
+    async def first_bytes(self, wait_seconds: float) -> None:
+        """Return once no connection younger than `wait_seconds` is still to bring its first byte.
+
+        A pod that is to end is sent no more connections, but the last ones are only just open: their callers would
+        find the door shut between connect and send, and no server can tell such a one from an idle keep-alive.
+        """
+        def silent(live: Live) -> bool:
+            traffic = live.traffic
+            return not traffic.received and not traffic.closed_by_peer and time.monotonic() - live.since < wait_seconds
+
+        while any(map(silent, [*self._live])):
+            await asyncio.sleep(0.005)  # the kernel tells nobody but the pod's own protocol
+        await asyncio.sleep(0.005)  # what has just arrived must be read by the protocol, too
 
     async def close(self, drain: float = 0.0) -> None:
         """End the pod's network: stop accepting, give connections in flight `drain` seconds, then abort what is left.
