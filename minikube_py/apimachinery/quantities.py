@@ -48,16 +48,14 @@ def whole(value: str | int | float) -> int:
 
 def text(number: Fraction | int, *, binary: bool = False) -> str:
     """Write a number with the largest suffix that leaves it whole: `1500m`, `2k`, or binary `128Mi`."""
+    number = Fraction(number)
     if number == 0:
         return "0"
     if binary and abs(number) >= 1024:
         for suffix in ("Ei", "Pi", "Ti", "Gi", "Mi", "Ki"):
             if (scaled := number / _SUFFIX[suffix]).denominator == 1:
                 return f"{scaled}{suffix}"
-        binary = True
-    for suffix in ("E", "P", "T", "G", "M", "k", "", "m", "u", "n"):
-        if binary and suffix in "EPTGMk" and suffix:
-            continue
+    for suffix in ("", "m", "u", "n") if binary else ("E", "P", "T", "G", "M", "k", "", "m", "u", "n"):
         if (scaled := number / _SUFFIX[suffix]).denominator == 1:
             return f"{scaled}{suffix}"
     return f"{-int(-number * 10**9 // 1)}n"

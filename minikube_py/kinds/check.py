@@ -14,10 +14,9 @@ from typing import Any
 from minikube_py.apimachinery import meta, names, schema
 from minikube_py.apimachinery.manifests import Manifest, Problem, Report
 from minikube_py.apimachinery.meta import Object
-from minikube_py.kinds import clusterconfig, custom
+from minikube_py.kinds import clusterconfig, custom, structural
 from minikube_py.kinds.kind import Kind
 from minikube_py.kinds.registry import Registry
-from minikube_py.kinds.structural import unknown_fields
 
 __all__ = ["check", "values_at"]
 
@@ -108,18 +107,14 @@ def _errors(manifest: Manifest, registry: Registry, defined: Mapping[tuple[str, 
     if kind is None and not also:
         yield manifest.problem("", _unknown(registry, defined, api_version, kind_name))
         return
-    if kind is not None and kind.schema is not None:
-        structural = schema.check_as(schema.OBJECT_META, obj.get("metadata"), "metadata")
-        structural.extend(unknown_fields(kind.schema, obj))
-    else:
-        structural = schema.check(obj)
-    for error in structural:
+    wrong = structural.check(kind.schema, obj) if kind is not None and kind.schema is not None else schema.check(obj)
+    for error in wrong:
         if error.kind == "type":
             yield manifest.problem(error.path, error.message)
         else:
             hint = f', did you mean "{error.suggestion}"?' if error.suggestion else ""
             yield manifest.problem(error.path, f"unknown field{hint}")
-    if kind is None or any(error.kind == "type" for error in structural):
+    if kind is None or any(error.kind == "type" for error in wrong):
         return
     yield from _semantic(manifest, kind)
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from minikube_py.apimachinery import errors, meta, names
 from minikube_py.apimachinery.errors import FieldError, GoText
-from minikube_py.apimachinery.schema import SchemaError
+from minikube_py.apimachinery.meta import Object
+from minikube_py.apimachinery.schema import OBJECT_META, SchemaError, check_as
 
-__all__ = ["default", "prune", "unknown_fields", "validate"]
+__all__ = ["check", "default", "prune", "unknown_fields", "validate"]
 
 Schema = Mapping[str, Any]
 
@@ -22,6 +23,11 @@ _PRESERVE = "x-kubernetes-preserve-unknown-fields"
 _EMBEDDED = "x-kubernetes-embedded-resource"
 _INT_OR_STRING = "x-kubernetes-int-or-string"
 _ROOT_FIELDS = ("apiVersion", "kind", "metadata")
+
+
+def check(schema: Schema, obj: Object) -> list[SchemaError]:
+    """Return what strict decoding has against a custom resource: wrong metadata, fields its schema doesn't know."""
+    return [*check_as(OBJECT_META, obj.get("metadata"), "metadata"), *unknown_fields(schema, obj)]
 
 
 def default(schema: Schema, value: Any) -> None:

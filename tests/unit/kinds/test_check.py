@@ -1,0 +1,155 @@
+"""Checking manifests without a cluster."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minikube_py.apimachinery.manifests import Manifest, parse
+from minikube_py.apimachinery.meta import Object
+from minikube_py.kinds.check import check, values_at
+from minikube_py.kinds.registry import BUILTIN, Registry
+
+
+def report(text: str) -> tuple[list[str], list[str]]:
+    found = check(parse(text, "app.yaml"), Registry())
+    return [str(p) for p in found.errors], [str(p) for p in found.warnings]
+
+
+def test_a_misspelled_field_is_found_with_line_and_suggestion() -> None:
+    """File, line, object, path, and what was meant."""
+    errors, _ = report(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n  ports:\n  - port: 80\n    taragetPort: 8080\n"
+    )
+    assert errors == ['app.yaml:7: Service/web: spec.ports[0].taragetPort: unknown field, did you mean "targetPort"?']
+
+
+def test_semantic_rules_have_lines_too() -> None:
+    """What the API server would answer with 422."""
+    errors, _ = report(
+        "apiVersion: apps/v1\n"
+        "kind: Deployment\n"
+        "metadata:\n  name: web\n"
+        "spec:\n"
+        "  selector: {matchLabels: {app: web}}\n"
+        "  template:\n"
+        "    metadata:\n"
+        "      labels: {app: wep}\n"
+        "    spec:\n"
+        "      containers: [{name: c, image: nginx}]\n"
+    )
+    assert errors == [
+        "app.yaml:9: Deployment/web: spec.template.metadata.labels: Invalid value: "
+        'map[string]string{"app":"wep"}: `selector` does not match template `labels`'
+    ]
+
+
+def test_every_error_of_every_object_is_told() -> None:
+    """Nothing starts half."""
+    errors, _ = report(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: A}\nspec: {}\n---\n"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata: {k: 1}\n"
+    )
+    assert [line.split(":")[1] for line in errors] == ["3", "4", "9"]
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (
+            "apiVersion: extensions/v1beta1\nkind: Ingress",
+            "removed in Kubernetes 1.22; use apiVersion: networking.k8s.io/v1",
+        ),
+        ("apiVersion: policy/v1beta1\nkind: PodSecurityPolicy", "removed in Kubernetes 1.25 without a successor"),
+        ("apiVersion: apps/v2\nkind: Deployment", "use apiVersion: apps/v1"),
+        ("apiVersion: apps/v1\nkind: Deploymnet", 'did you mean "Deployment" (apps/v1)?'),
+        ("apiVersion: networking.istio.io/v1\nkind: VirtualService", "ensure CRDs are installed first"),
+        ("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization", "kubectl kustomize"),
+        ("kind: Pod", "apiVersion: Required value"),
+        ("apiversion: v1\nkind: Pod", 'apiVersion: Required value (there is "apiversion")'),
+    ],
+)
+def test_unknown_kinds_get_a_next_step(head: str, words: str) -> None:
+    """What replaced it, what was meant, or what to add."""
+    [error, *_], _ = report(f"{head}\nmetadata: {{name: x}}\n")
+    assert words in error
+
+
+def test_what_has_no_effect_is_warned_of_once() -> None:
+    """One warning per field pattern and object, however many containers have it."""
+    errors, warnings = report(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec:\n  hostPID: true\n  containers:\n"
+        "  - {name: a, image: a, securityContext: {privileged: true}}\n"
+        "  - {name: b, image: a, securityContext: {privileged: true}}\n"
+    )
+    assert errors == []
+    assert len(warnings) == 2
+    assert warnings[0].startswith("app.yaml:5: Pod/x: spec.hostPID: is not emulated: ")
+    assert warnings[1].startswith("app.yaml:7: Pod/x: spec.containers[0].securityContext.privileged: is not emulated: ")
+
+
+def test_kinds_without_effect_are_warned_of() -> None:
+    """They are stored, and that is all."""
+    _, warnings = report("apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {name: x}\nhandler: runsc\n")
+    assert warnings == ["app.yaml:1: RuntimeClass/x: kind RuntimeClass is stored without effect here"]
+
+
+def test_custom_kinds_defined_beside_their_objects_are_known() -> None:
+    """A folder with a CRD and its objects is whole."""
+    crd = (
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.example.com}\n"
+        "spec:\n  group: example.com\n  scope: Namespaced\n  names: {plural: things, kind: Thing}\n"
+        "  versions:\n  - name: v1\n    served: true\n    storage: true\n    schema:\n      openAPIV3Schema:\n"
+        "        type: object\n        properties: {spec: {type: object, properties: {size: {type: integer}}}}\n---\n"
+    )
+    thing = "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: t}\nspec: {"
+    assert report(crd + thing + "size: 1}\n") == ([], [])
+    [error], _ = report(crd + thing + "sise: 1}\n")
+    assert error.endswith('spec.sise: unknown field, did you mean "size"?')
+
+
+def test_our_own_document_is_checked_too() -> None:
+    """With the nearest name."""
+    errors, _ = report("apiVersion: minikube-py/v1alpha1\nkind: Cluster\nnods: 3\n")
+    assert errors == ['app.yaml:3: Cluster: nods: unknown field, did you mean "nodes"?']
+
+
+def test_patterns_find_fields() -> None:
+    """`[]` is any index, `=` a value; what is false or empty counts as absent."""
+    obj: Object = {"spec": {"ports": [{"protocol": "TCP"}, {"protocol": "SCTP"}], "a": False, "b": {}}}
+    assert list(values_at(obj, "spec.ports[].protocol=SCTP")) == ["spec.ports[1].protocol"]
+    assert list(values_at(obj, "spec.ports[].protocol")) == ["spec.ports[0].protocol", "spec.ports[1].protocol"]
+    assert list(values_at(obj, "spec.a")) == list(values_at(obj, "spec.b")) == []
+
+
+json_values: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+words = st.sampled_from(
+    [
+        "metadata",
+        "spec",
+        "template",
+        "containers",
+        "ports",
+        "rules",
+        "http",
+        "paths",
+        "selector",
+        "name",
+        "data",
+        "roleRef",
+    ]
+)
+bodies = st.dictionaries(words, st.dictionaries(words, json_values, max_size=4) | json_values, max_size=4)
+
+
+@given(st.sampled_from(BUILTIN), bodies)
+def test_any_json_is_checked_without_failing(kind: Any, body: Object) -> None:
+    """Whatever stands in a file: a report, never a traceback."""
+    source = parse("kind: x")[0]
+    obj = {**body, "apiVersion": kind.api_version, "kind": kind.kind}
+    check([Manifest(obj, "f.yaml", source._source)], Registry())
