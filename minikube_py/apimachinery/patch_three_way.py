@@ -22,12 +22,14 @@ MergeKey = Callable[[tuple[str, ...]], str | None]
 
 def with_last_applied(obj: Object) -> Object:
     """Return the manifest with kubectl's annotation, so that `kubectl apply` of the same file says "unchanged"."""
-    text = json.dumps(obj, separators=(",", ":"), sort_keys=True) + "\n"
     metadata = obj.get("metadata") or {}
-    return {
-        **obj,
-        "metadata": {**metadata, "annotations": {**(metadata.get("annotations") or {}), LAST_APPLIED: text}},
-    }
+    annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != LAST_APPLIED}
+    # To the byte as kubectl writes it: always with annotations, compact, sorted, with Go's escapes for HTML.
+    applied = {**obj, "metadata": {**metadata, "annotations": annotations}}
+    text = json.dumps(applied, separators=(",", ":"), sort_keys=True, ensure_ascii=False) + "\n"
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return {**obj, "metadata": {**metadata, "annotations": {**annotations, LAST_APPLIED: text}}}
 
 
 def last_applied(live: Mapping[str, Any]) -> Object:
