@@ -14,7 +14,6 @@ __all__ = ["UNSUPPORTED", "all_containers", "default_pod_spec", "default_templat
 _TERMINATION_LOG = "/dev/termination-log"
 
 UNSUPPORTED: Mapping[str, str] = {
-    "activeDeadlineSeconds": "pods are not ended by a deadline; give one to the Job",
     "hostIPC": "pods are asyncio servers in one process: there is no IPC namespace",
     "hostPID": "pods are asyncio servers in one process: there is no PID namespace",
     "hostUsers": "there are no user namespaces",
