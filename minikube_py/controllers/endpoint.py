@@ -129,11 +129,11 @@ def zones(view: View) -> dict[str, str]:
 class Services:
     """The watches that endpoint controllers share: from a pod's event to its Services."""
 
-    def __init__(self, pace: float = 0.0) -> None:
+    def __init__(self, pace: float = 1.0) -> None:
         self._index = SelectorIndex()
         self._sizes: dict[Key, int] = {}
         self._pace = pace
-        """Seconds: pods that become ready one after the other share a write."""
+        """Factor of how long pods that become ready one after the other wait for each other, to share a write."""
 
     def members(self, service: Object, view: View) -> Sequence[Object]:
         """Return the pods that the Service selects."""
@@ -160,7 +160,7 @@ class Services:
         was = old is not None and pods.ready(old) and not meta.terminating(old)
         urgent = was and (gone or not pods.ready(new) or meta.terminating(new) or pods.finished(new))
         for key in self._index.matching(namespace, labels):
-            yield key if urgent else Soon(key, max(self._pace, pods.pace(self._sizes.get(key, 0))))
+            yield key if urgent else Soon(key, self._pace * pods.pace(self._sizes.get(key, 0)))
         if old is not None and meta.labels(old) != labels:
             yield from self._index.matching(namespace, meta.labels(old))
 

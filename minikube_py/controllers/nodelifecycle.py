@@ -94,14 +94,14 @@ class NodeLifecycleController:
         taints = _taints(node, now)
         if taints != list(meta.spec(node).get("taints") or ()):
             actions.append(Update({**node, "spec": {**meta.spec(node), "taints": taints}}))
-        lost = _ready(node) != "True"
+        lost = _ready(node) in ("False", "Unknown")
         evicting = [taint for taint in taints if taint.get("effect") == "NoExecute"]
         if evicting or lost:
             self._tainted.add(key.name)
         else:
             self._tainted.discard(key.name)
         for pod in here:
-            if lost and _ready(node):
+            if lost:
                 actions.extend(_mark_not_ready(pod, now))
             if evicting:
                 actions.extend(_evict(pod, evicting, now))

@@ -131,7 +131,7 @@ def tells(event: Event) -> bool:
 
 def pace(size: int) -> float:
     """Return the seconds within which news of one of `size` members may wait: a look at all costs that much more."""
-    return 0.005 + size * 0.00005
+    return 0.005 + size * 0.0001
 
 
 def owned(event: Event, view: View, kind: str, resource: str) -> Iterable[Key | Soon]:
@@ -172,24 +172,28 @@ def claim(owner: Object, resource: str, view: View, selector: Selector) -> tuple
     mine: list[Object] = []
     actions: list[Action] = []
     going = meta.terminating(owner)
-    for obj in view.owned_by(uid, resource):
-        if not any(r["uid"] == uid and r.get("controller") for r in obj["metadata"]["ownerReferences"]):
-            continue
-        if selector.matches(meta.labels(obj)):
-            mine.append(obj)
-        elif not going and not meta.terminating(obj):
-            references = [r for r in obj["metadata"]["ownerReferences"] if r["uid"] != uid]
-            actions.append(Update({**obj, "metadata": {**obj["metadata"], "ownerReferences": references}}))
-    if going or selector.nothing or not selector.requirements:
-        return mine, actions
-    for obj in view.list(resource, meta.namespace(owner), selector):
+    owned = view.owned_by(uid, resource)
+    matching = view.list(resource, meta.namespace(owner), selector) if selector.requirements else ()
+    kept: set[str] = set()
+    for obj in matching:
         references = obj["metadata"].get("ownerReferences") or []
-        if any(r.get("controller") for r in references) or meta.terminating(obj):
-            continue
-        references = [*references, meta.owner_reference(owner)]
-        adopted = {**obj, "metadata": {**obj["metadata"], "ownerReferences": references}}
-        actions.append(Update(adopted))
-        mine.append(adopted)
+        controller = next((r["uid"] for r in references if r.get("controller")), None)
+        if controller == uid:
+            kept.add(obj["metadata"]["uid"])
+            mine.append(obj)
+        elif controller is None and not going and not meta.terminating(obj):
+            references = [*references, meta.owner_reference(owner)]
+            adopted = {**obj, "metadata": {**obj["metadata"], "ownerReferences": references}}
+            actions.append(Update(adopted))
+            mine.append(adopted)
+    if len(kept) < len(owned) and not going:
+        for obj in owned:
+            references = obj["metadata"]["ownerReferences"]
+            if meta.uid(obj) in kept or meta.terminating(obj):
+                continue
+            if any(r["uid"] == uid and r.get("controller") for r in references):
+                others = [r for r in references if r["uid"] != uid]
+                actions.append(Update({**obj, "metadata": {**obj["metadata"], "ownerReferences": others}}))
     return mine, actions
 
 

@@ -74,6 +74,9 @@ class ReplicaSetController:
             labelled += template_labels <= meta.labels(pod).items()
             if pods.ready(pod):
                 ready += 1
+                if not min_ready:
+                    available += 1
+                    continue
                 is_available, wait = pods.available(pod, min_ready, now)
                 available += is_available
                 if wait:
