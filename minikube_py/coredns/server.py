@@ -53,14 +53,14 @@ def program(
     clock: Clock,
     *,
     domain: str = "cluster.local",
-    upstreams: Sequence[str] | None = None,
+    upstreams: Sequence[str] = (),
     host: str = "0.0.0.0",
     chance: random.Random | None = None,
 ) -> Main:
     """Return CoreDNS as an image's `main`; every container that runs it shares one watch of the API.
 
     It serves by the `coredns` ConfigMap of its own namespace, else by a mounted Corefile, else by kubeadm's.
-    `upstreams` (`ADDRESS[:PORT]`) are what `/etc/resolv.conf` in a forward line means; None: this machine's own.
+    `upstreams` (`ADDRESS[:PORT]`) are what `/etc/resolv.conf` in a forward line means; empty: this machine's own.
     `host` is the address to bind; a pod's loop takes 0.0.0.0 for the pod's.
     """
     agent = ZoneAgent(api, clock)
@@ -100,7 +100,7 @@ class _Server:
         clock: Clock,
         agent: ZoneAgent,
         domain: str,
-        upstreams: Sequence[str] | None,
+        upstreams: Sequence[str],
         host: str,
         chance: random.Random,
     ) -> None:
@@ -196,7 +196,7 @@ class _Server:
         self.container.print("CoreDNS stand-in of minikube-py")
 
     def _build(self, text: str) -> list[Block]:
-        given = _read_host_resolv_conf() if self._given is None else self._given
+        given = self._given or _read_host_resolv_conf()
         context = Context(tuple(map(_upstream, given)), self._read_file, self._own_addresses())
         blocks = [build(block, context) for block in parse(text, dict(self.container.env))]
         if not blocks:

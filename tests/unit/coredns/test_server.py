@@ -38,6 +38,10 @@ COREFILE = """.:15353 {
 """
 
 
+ALONE = COREFILE.replace("    forward . /etc/resolv.conf\n", "")
+"""Without upstreams."""
+
+
 @pytest.fixture
 def addresses() -> Any:
     leased, lock = lease_slice()
@@ -88,7 +92,7 @@ def config_map(text: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def running(
-    addresses: Addresses, *, corefile: str = COREFILE, upstreams: tuple[str, ...] = (), clock: Any = None
+    addresses: Addresses, *, corefile: str = COREFILE, upstreams: tuple[str, ...] = ("192.0.2.53",), clock: Any = None
 ) -> AsyncIterator[Running]:
     clock = clock or LoopClock()
     api = Operations(clock, addresses=addresses)
@@ -289,7 +293,7 @@ async def test_external_name_is_chased(addresses: Addresses) -> None:
     ):
         dns.api.create(service("db", type="ExternalName", externalName="db.example.com"))
         assert await dns.dig("+short", "db.default.svc.cluster.local") == "db.example.com.\n192.0.2.9"
-    async with running(addresses, upstreams=()) as dns:
+    async with running(addresses, corefile=ALONE) as dns:
         dns.api.create(service("db", type="ExternalName", externalName="db.example.com"))
         assert await dns.dig("+short", "db.default.svc.cluster.local") == "db.example.com."
 
@@ -310,9 +314,9 @@ async def test_dead_upstream(addresses: Addresses) -> None:
     async with running(addresses, upstreams=at(addresses)) as dns:
         assert "status: SERVFAIL" in await dns.dig("example.com")
         await until(lambda: "plugin/errors: 2 example.com. A: plugin/forward: read udp" in dns.log)
-    async with running(addresses) as dns:
+    async with running(addresses, corefile=ALONE) as dns:
         assert "status: SERVFAIL" in await dns.dig("example.com")
-        assert "plugin/errors: 2 example.com. A: plugin/forward: no upstream nameserver is known" in dns.log
+        assert "plugin/errors: 2 example.com. A: plugin/kubernetes: no next plugin found" in dns.log
 
 
 async def test_silent_upstream(addresses: Addresses) -> None:
