@@ -201,3 +201,49 @@ async def test_graceful_end_finishes_requests_in_flight(pods: Pods) -> None:
     await asyncio.sleep(0.05)
     assert await pod.end() == 0
     assert (await slow).status_code == 200
+
+
+async def test_httpd(pods: Pods, tmp_path: Path) -> None:
+    """httpd works, and serves what is mounted."""
+    pod = await pods.run("httpd:2.4")
+    assert "It works!" in (await pod.get()).text
+    (tmp_path / "index.html").write_text("mine")
+    pod = await pods.run("httpd", files={"/usr/local/apache2/htdocs": tmp_path}, name="pod-1")
+    assert (await pod.get()).text == "mine"
+
+
+async def test_podinfo(pods: Pods) -> None:
+    """podinfo shows its info, switches readiness, echoes through its backend and serves gRPC health."""
+    back = await pods.run("stefanprodan/podinfo", args=("--port=9899",), name="back")
+    command = ("./podinfo", "--port=9898", "--grpc-port=9999", f"--backend-url=http://{back.ip}:9899/echo")
+    pod = await pods.run("ghcr.io/stefanprodan/podinfo:6.7.0", command=command)
+    body = (await pod.get("/", 9898)).json()
+    assert (body["hostname"], body["version"]) == ("pod-0", "6.7.0")
+    await pod.get("/readyz/disable", 9898, "POST")
+    assert (await pod.get("/readyz", 9898)).status_code == 503
+    assert (await pod.get("/echo", 9898, "POST", content=b"hi")).json() == ["hi"]
+    assert await check(pod.ip, 9999) == (True, "service healthy")
+
+
+async def test_httpbin(pods: Pods) -> None:
+    """httpbin gives the request back."""
+    pod = await pods.run("kennethreitz/httpbin")
+    body = (await pod.get("/anything/x?a=1", method="POST", json={"b": 2})).json()
+    assert (body["args"], body["json"], body["method"]) == ({"a": "1"}, {"b": 2}, "POST")
+    assert (await pod.get("/status/418")).status_code == 418
+
+
+async def test_echoserver(pods: Pods) -> None:
+    """echoserver shows the request as the pod got it."""
+    pod = await pods.run("registry.k8s.io/echoserver:1.10")
+    text = (await pod.get("/a?b=1", 8080)).text
+    assert "Hostname: pod-0\n" in text
+    assert "\treal path=/a?b=1\n" in text
+
+
+async def test_kuard(pods: Pods) -> None:
+    """kuard is healthy until it is told to fail n times."""
+    pod = await pods.run("gcr.io/kuar-demo/kuard-amd64:blue")
+    assert (await pod.get("/healthy", 8080)).text == "ok"
+    await pod.get("/healthy/api", 8080, "PUT", content="1")
+    assert [(await pod.get("/healthy", 8080)).status_code for _ in range(2)] == [500, 200]
