@@ -5,6 +5,7 @@ is the median of interleaved rounds over the same 2,000 names. `dnsmasq-base` fr
 """
 
 import asyncio
+import getpass
 import random
 import shutil
 import socket
@@ -142,7 +143,7 @@ def test_queries_per_second(tmp_path: Path) -> None:
             hosts = tmp_path / "hosts"
             lines = (f"127.96.{i // 250}.{i % 250 + 1} s{i}.default.svc.cluster.local\n" for i in range(NAMES))
             hosts.write_text("".join(lines))
-            options = ("-k", "-C", "/dev/null", "-R", "-h", "-z", "-p", "15453", "-u", "", "--pid-file=")
+            options = ("-k", "-C", "/dev/null", "-R", "-h", "-z", "-p", "15453", "-u", getpass.getuser(), "--pid-file=")
             stack.enter_context(process(dnsmasq, *options, f"--addn-hosts={hosts}", "-a", servers["dnsmasq"]))
             time.sleep(0.5)  # it has no way to say that it is ready
         else:
