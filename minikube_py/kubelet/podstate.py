@@ -26,7 +26,6 @@ __all__ = [
     "Begin",
     "Command",
     "Emit",
-    "Ephemeral",
     "Event",
     "Exited",
     "Kill",
@@ -154,14 +153,7 @@ class Emit:
     container: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ephemeral:
-    """An ephemeral container was added: start it."""
-
-    container: str
-
-
-Command: TypeAlias = Start | Kill | RunProbe | Emit | Ephemeral
+Command: TypeAlias = Start | Kill | RunProbe | Emit
 
 _PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from minikube_py.apimachinery.errors import StatusError
 from minikube_py.images.container import Container
+from minikube_py.kubelet.lag import watch_loop
 
 from .nodes import Cluster
 
@@ -281,3 +283,27 @@ async def test_stop_leaves_nothing() -> None:
     await cluster.close()
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
     assert not cluster.kubelet.pool.leases
+
+
+async def test_blocking_pod_is_named() -> None:
+    """A pod whose code blocks the loop is named by an event and in its own log."""
+
+    async def blocker(container: Container) -> int:
+        container.started()
+        await asyncio.sleep(0.02)
+        time.sleep(0.3)  # noqa: ASYNC251  blocking is the point
+        await container.terminated.wait()
+        return 0
+
+    cluster = Cluster({"blocker": blocker})
+    await cluster.start()
+    watchdog = watch_loop(lambda: [cluster.kubelet], limit=0.05)
+    try:
+        cluster.create("slow", "blocker")
+        await cluster.until(lambda: "BlockedLoop" in cluster.reasons("slow"))
+        log = "\n".join(line.text for line in cluster.runtime.log("default", "slow", "main").lines())
+        assert "blocked for" in log
+        assert "default/slow/main" in log
+    finally:
+        watchdog.close()
+        await cluster.close()
