@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from minikube_py.apimachinery.meta import Object
@@ -45,7 +46,11 @@ def serve(options: Options, *, ready: Callable[[dict[str, Any]], None]) -> int:
     from minikube_py.cni.podloop import new_event_loop
 
     if not logging.getLogger().handlers:
-        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        shown = logging.StreamHandler()
+        shown.setLevel(logging.WARNING)  # on the handler: what kube-system's pods show is at INFO
+        shown.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        logging.getLogger().addHandler(shown)
+        logging.getLogger("minikube_py").setLevel(logging.INFO)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_serve(options, ready))
 
@@ -79,7 +84,7 @@ async def _serve(options: Options, ready: Callable[[dict[str, Any]], None]) -> i
     begun = time.perf_counter()
     stop = _Stop(options.state)
     name = options.config.name
-    cluster = LocalCluster(options.config, state_dir=options.state.path, serve_api=True)
+    cluster = LocalCluster(options.config, state_dir=options.state.path)
     starting = asyncio.ensure_future(_bring_up(cluster, options, begun))
     stopping = asyncio.ensure_future(stop.asked.wait())
     code: int = ExitCode.OK
@@ -118,13 +123,14 @@ async def _bring_up(cluster: Any, options: Options, begun: float) -> None:
     config = options.config
     note(f'Creating cluster "{config.name}" ({cluster.node_count} nodes, in this process) ...')
     await cluster.start()
-    step(f"API server    {cluster.api_url}")
     step(f"DNS           {cluster.dns_address[0]}:{cluster.dns_address[1]}")
     for name in cluster.create_missing_namespaces(options.objects, strict=options.strict):
         warn(f'namespace "{name}" was created: no manifest has it, and a real cluster would refuse what is in it')
     applied = cluster.apply(options.objects)
     if applied:
         step(f"{len(applied)} objects applied")
+    await cluster.serve_api()
+    step(f"API server    {cluster.api_url}")
     if options.kubeconfig:
         cluster.write_kubeconfig(options.kubeconfig)
     if options.patience:
@@ -144,8 +150,11 @@ async def _run_child(options: Options, facts: dict[str, Any], stop: _Stop) -> in
     """Run CMD with the cluster's environment; pass signals on; return its code (128 + n for signal n)."""
     from minikube_py.cli.env import variables
 
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))  # mkpy itself
     try:
-        process = await asyncio.create_subprocess_exec(*options.child, env={**os.environ, **variables(facts)})
+        process = await asyncio.create_subprocess_exec(
+            *options.child, env={**os.environ, "PATH": path, **variables(facts)}
+        )
     except OSError as error:
         raise Failure(f"{options.child[0]}: {error.strerror}", 127) from None
     ended = asyncio.ensure_future(process.wait())

@@ -11,7 +11,15 @@ from minikube_py.cni.addresses import Addresses
 from minikube_py.coredns.corefile import default_corefile
 from minikube_py.kinds.clusterconfig import Dns
 
-__all__ = ["COREDNS_IMAGE", "INGRESS_IMAGE", "coredns", "corefile", "ingress_nginx", "kubernetes_service"]
+__all__ = [
+    "COREDNS_IMAGE",
+    "INGRESS_IMAGE",
+    "coredns",
+    "corefile",
+    "ingress_nginx",
+    "kubernetes_endpoints",
+    "kubernetes_service",
+]
 
 COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.11.3"
 INGRESS_IMAGE = "registry.k8s.io/ingress-nginx/controller:v1.12.1"
@@ -35,6 +43,28 @@ def kubernetes_service(addresses: Addresses) -> Object:
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
         },
     }
+
+
+def kubernetes_endpoints(address: str, port: int) -> list[Object]:
+    """Where the API server is: kube-apiserver itself writes these two, no controller does."""
+    ports = [{"name": "https", "port": port, "protocol": "TCP"}]
+    where = {"name": "kubernetes", "namespace": "default"}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Endpoints",
+            "metadata": {**where, "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+            "subsets": [{"addresses": [{"ip": address}], "ports": ports}],
+        },
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {**where, "labels": {"kubernetes.io/service-name": "kubernetes"}},
+            "addressType": "IPv4",
+            "ports": ports,
+            "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        },
+    ]
 
 
 def corefile(dns: Dns) -> str:

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from minikube_py.aiokit.clock import Clock, LoopClock
 from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.apiserver.operations import Operations
 from minikube_py.client.reconcile import Agent
-from minikube_py.cluster import addons
+from minikube_py.cluster import addons, system_pods
 from minikube_py.cni.addresses import Addresses, AddressRangeTaken, RangeLock, lease_slice
 from minikube_py.cni.fabric import Fabric
 from minikube_py.cni.ipam import Pool
@@ -45,7 +46,10 @@ if TYPE_CHECKING:
     from minikube_py.apiserver.credentials import Credentials
     from minikube_py.apiserver.server import APIServer
 
-__all__ = ["Composition", "StartError"]
+__all__ = ["API_PORT", "Composition", "StartError"]
+
+API_PORT = 6443
+"""The API server's port on the control plane's node, whatever its port on 127.0.0.1 is."""
 
 logger = logging.getLogger(__name__)
 
@@ -82,14 +86,12 @@ class Composition:
         *,
         images: Mapping[str, Any] | None = None,
         state_dir: Path | None = None,
-        serve_api: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self.config = config
         self.name = config.name
         self._images = {**config.images, **(images or {})}
         self._state_dir = state_dir
-        self._serve_api = serve_api
         self._clock = clock or LoopClock()
         self._undo: list[tuple[str, Callable[[], Any]]] = []
         self._api: APIServer | None = None
@@ -109,7 +111,7 @@ class Composition:
             self._start_controllers()
             await self._start_nodes()
             self._install_addons()
-            await self._open_doors()
+            self._open_doors()
         except BaseException as error:
             await self.stop()
             if isinstance(error, AddressRangeTaken):
@@ -199,6 +201,7 @@ class Composition:
             addons.COREDNS_IMAGE.rpartition(":")[0]: coredns.program(
                 self.operations, self._clock, domain=dns.domain, upstreams=dns.upstreams
             ),
+            **system_pods.programs(self.operations, self._clock),
             addons.INGRESS_IMAGE.rpartition(":")[0]: ingress.program(
                 self.operations, self._clock, certificate_authority=_Issuer(self), https_port=lambda: self.https_port
             ),
@@ -234,13 +237,11 @@ class Composition:
         for obj in objects:
             self.operations.create(obj)
 
-    async def _open_doors(self) -> None:
+    def _open_doors(self) -> None:
         if self.config.ingress.enabled:
             wanted = self.config.ingress
             self.http_port = self._publish("http", wanted.http_port)
             self.https_port = self._publish("https", wanted.https_port)
-        if self._serve_api:
-            await self.serve_api()
 
     def _publish(self, port_name: str, wanted: int) -> int:
         """Open an ingress port on 127.0.0.1: the wanted one, or the next that is free."""
@@ -254,8 +255,13 @@ class Composition:
         raise StartError(f"ports {wanted} to {wanted + 99} of 127.0.0.1 are all taken; set ingress.{port_name}Port")
 
     async def serve_api(self) -> "APIServer":
-        """Start the API server for kubectl, unless it runs already."""
+        """Start the API server for kubectl, unless it runs already.
+
+        Its imports are a third of a start; they happen in a thread, so that pods answer meanwhile.
+        """
         if self._api is None:
+            await asyncio.to_thread(import_module, "minikube_py.apiserver.server")
+            await asyncio.to_thread(lambda: self.credentials)
             from minikube_py.apiserver.server import APIServer
 
             wanted = self.config.api_server
@@ -269,7 +275,16 @@ class Composition:
             )
             await self._api.start()
             self._on_stop("API server", self._api.stop)
+            self._publish_api(self._api.port)
         return self._api
+
+    def _publish_api(self, port: int) -> None:
+        """Make the API server reachable as `kubernetes.default` and visible in kube-system."""
+        node = next(iter(self.kubelets.values()))
+        door = self.fabric.listen(node.ip, API_PORT, lambda connection: connection.hand_off("127.0.0.1", port))
+        self._on_stop("API server's door", door.close)
+        for obj in (*addons.kubernetes_endpoints(node.ip, API_PORT), *system_pods.components(node.node)):
+            self.operations.create(obj)
 
     @cached_property
     def credentials(self) -> "Credentials":

@@ -1,0 +1,123 @@
+"""How long a start takes: `mkpy up` to the first answer, a second cluster in a process, a thousand pods.
+
+Run: pytest -m benchmark -s tests/benchmarks/test_startup_benchmark.py. Prints; asserts no time.
+"""
+
+import http.client
+import os
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from minikube_py import Cluster
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]
+
+SHOP = Path(__file__).parents[2] / "configs" / "coffee-shop.yaml"
+
+
+def _floor() -> float:
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import aiohttp.web, click, cryptography.x509, yaml"], check=True)
+    return time.perf_counter() - begun
+
+
+def _first_answer(folder: Path) -> float:
+    """Return seconds from the spawn of `mkpy up` to 200 through Ingress → Service → pod."""
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder)}
+    config = folder / "cluster.yaml"
+    config.write_text("apiVersion: minikube-py/v1alpha1\nkind: Cluster\ningress: {httpPort: 28080, httpsPort: 28443}\n")
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minikube_py", "up", "--config", str(config), "-f", str(SHOP)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", 28080, timeout=5)
+            try:
+                connection.request("GET", "/order", headers={"Host": "coffee.com"})
+                with connection.getresponse() as answer:
+                    if answer.status == 200:
+                        return time.perf_counter() - begun
+            except (OSError, http.client.HTTPException):
+                pass
+            finally:
+                connection.close()
+            time.sleep(0.002)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+def test_first_answer(tmp_path: Path) -> None:
+    """Cold: from the shell's fork to the first answer; the floor is Python importing the same libraries."""
+    _first_answer(tmp_path)  # bytecode
+    floor = statistics.median(_floor() for _ in range(5))
+    took = statistics.median(_first_answer(tmp_path) for _ in range(5))
+    print(
+        f"\nmkpy up to first answer: {took:.3f} s; imports of its libraries alone: {floor:.3f} s; ratio {took / floor:.2f}"
+    )
+
+
+def test_second_cluster() -> None:
+    """A cluster in a process that has had one: start and stop, with CoreDNS and the ingress controller ready."""
+    with Cluster():
+        pass
+    starts, stops = [], []
+    for _ in range(20):
+        begun = time.perf_counter()
+        cluster = Cluster().start()
+        starts.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        cluster.stop()
+        stops.append(time.perf_counter() - begun)
+    print(
+        f"\nsecond cluster: start {statistics.median(starts) * 1e3:.1f} ms, stop {statistics.median(stops) * 1e3:.1f} ms"
+    )
+
+
+@pytest.mark.parametrize("pods", [1000])
+def test_many_pods(pods: int) -> None:
+    """One Deployment of many pods: from apply to all ready, and the memory of each."""
+    labels = {"app": "many"}
+    manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "many"},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "c", "image": "hashicorp/http-echo", "args": ["-text=x"]}]},
+            },
+        },
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "many"},
+        "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 5678}]},
+    }
+    config = {"apiVersion": "minikube-py/v1alpha1", "kind": "Cluster", "nodes": 2 + max(2, pods // 240)}
+    with Cluster(manifest, service, config=config) as cluster:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        begun = time.perf_counter()
+        cluster.scale("deployment/many", pods)
+        cluster.wait("deployment/many", ready=pods, timeout=120)
+        took = time.perf_counter() - begun
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        begun = time.perf_counter()
+        cluster.scale("deployment/many", 0)
+        cluster.wait("deployment/many", ready=0, timeout=120)
+        gone = time.perf_counter() - begun
+    print(f"\n{pods} pods ready in {took:.2f} s ({(after - before) / pods:.1f} KB each), gone in {gone:.2f} s")
