@@ -25,6 +25,7 @@ from minikube_py.cni.held import HeldConnections
 from minikube_py.cni.limits import lowest_bindable_port, raise_open_files
 from minikube_py.cni.listener import Connection, Listener
 from minikube_py.cni.live import Closed
+from minikube_py.cni.mmsg import Batch
 from minikube_py.cni.namespace import NetworkNamespace, current
 from minikube_py.cni.server import PodServer
 from minikube_py.cni.types import Flow, Gate, Resolver, Verdict
@@ -72,6 +73,8 @@ class Fabric:
         self.held = HeldConnections()
         self.denials: deque[Denial] = deque(maxlen=1000)
         self.denied_total = 0
+        self.batch = Batch()
+        """Receives and sends the datagrams of all Service sockets."""
         self.generation = 0
         """Rises whenever verdicts may have changed."""
         self._base = contextvars.copy_context()

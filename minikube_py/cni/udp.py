@@ -296,6 +296,8 @@ class UdpListener:
         self._report = closed
         self.address = address
         self._flows: dict[Address, _Flow] = {}
+        self._answers: list[tuple[bytes, Address]] | None = None
+        """What is answered while a batch is worked off: it leaves in one go."""
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
         self._sweeper: asyncio.TimerHandle | None = None
@@ -329,23 +331,29 @@ class UdpListener:
             self._drop(client)
 
     def send(self, data: bytes, client: Address) -> None:
+        if self._answers is not None:
+            self._answers.append((data, client))
+            return
         try:
             self._socket.sendto(data, client)
         except OSError:
             pass  # the queue is full or the client is gone: datagrams may be lost
 
     def _readable(self) -> None:
-        receive = self._socket.recvfrom
-        for _ in range(_BATCH):
-            try:
-                data, client = receive(_DATAGRAM)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:  # an ICMP answer to something that we sent
-                continue
-            self._datagram(data, client)
-            if self.closed:
-                return
+        try:
+            received = self.fabric.batch.receive(self._socket)
+        except OSError:  # an ICMP answer to something that we sent; what waits behind it wakes us again
+            return
+        answers = self._answers = []
+        try:
+            for data, client in received:
+                self._datagram(data, client)
+                if self.closed:
+                    return
+        finally:
+            self._answers = None
+        if answers and not self.closed:
+            self.fabric.batch.send(self._socket, answers)
 
     def _datagram(self, data: bytes, client: Address) -> None:
         flow = self._flows.get(client)
