@@ -90,8 +90,6 @@ class Pods:
         query = exchange.query
         container = self._container(pod, query.get("container"))
         self._check_started(pod, container)
-        log = self._kubelets.log(meta.namespace(pod), meta.name(pod), container, previous=exchange.flag("previous"))
-        stamps, limit, tail = exchange.flag("timestamps"), exchange.number("limitBytes"), exchange.number("tailLines")
         since_seconds = exchange.number("sinceSeconds")
         for name, value, least in (
             ("tailLines", tail, 0),
@@ -102,6 +100,7 @@ class Pods:
                 error = errors.invalid_value(name, value, f"must be greater than or equal to {least}")
                 raise errors.invalid("PodLogOptions", "", [error])
         since = self._since(exchange, since_seconds)
+        log = self._kubelets.log(meta.namespace(pod), meta.name(pod), container, previous=exchange.flag("previous"))
         kept = log.lines()
         chosen = [line for line in kept if line.time >= since]
         if tail is not None:
