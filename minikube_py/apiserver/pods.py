@@ -90,6 +90,7 @@ class Pods:
         query = exchange.query
         container = self._container(pod, query.get("container"))
         self._check_started(pod, container)
+        stamps, limit, tail = exchange.flag("timestamps"), exchange.number("limitBytes"), exchange.number("tailLines")
         since_seconds = exchange.number("sinceSeconds")
         for name, value, least in (
             ("tailLines", tail, 0),
