@@ -4,16 +4,34 @@ Its start-up, clean-up and shutdown hooks run in the pod's context. A factory gi
 own; an application object is shared by all its pods, as a module is by threads.
 """
 
+import asyncio
+import contextvars
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minikube_py.images.container import Container, Main
+from minikube_py.images.web import LINGER
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 __all__ = ["DEFAULT_PORT", "adapt", "listen_ports"]
 
 DEFAULT_PORT = 8080
 """aiohttp's own default, for a manifest that declares no port."""
+
+
+_CONTAINER: contextvars.ContextVar[Container] = contextvars.ContextVar("minikube_py_aiohttp_container")
+"""Whose code is running: an application object may be shared by several pods."""
+
+
+async def _close_when_ending(request: "web.Request", response: "web.StreamResponse") -> None:
+    """Tell the client of a pod that ends to use another connection from now on."""
+    container = _CONTAINER.get(None)
+    if container is not None and container.terminated.is_set():
+        response.force_close()
+        response.headers["Connection"] = "close"  # aiohttp has written its own idea of it before the signal
 
 
 def listen_ports(container: Container, options: Mapping[str, Any], default: int) -> tuple[int, ...]:
@@ -52,6 +70,9 @@ def adapt(target: Any, options: Mapping[str, Any]) -> Main:
             def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
                 container.print(f'{request.remote} "{request.method} {request.path_qs}" {response.status}')
 
+        _CONTAINER.set(container)
+        if not app.frozen and _close_when_ending not in app.on_response_prepare:
+            app.on_response_prepare.append(_close_when_ending)
         runner = web.AppRunner(app, access_log_class=_Access, shutdown_timeout=3600.0)  # the kubelet bounds it
         await runner.setup()
         try:
@@ -59,6 +80,10 @@ def adapt(target: Any, options: Mapping[str, Any]) -> Main:
                 await web.TCPSite(runner, None, port).start()
             container.started()
             await container.terminated.wait()
+            for site in [*runner.sites]:
+                await site.stop()
+            if runner.server is not None and runner.server.connections:
+                await asyncio.sleep(LINGER)
         finally:
             await runner.cleanup()
         return 0

@@ -13,6 +13,7 @@ from typing import Any
 
 from minikube_py.images.aiohttp_app import listen_ports
 from minikube_py.images.container import Container, Main
+from minikube_py.images.web import LINGER
 
 __all__ = ["DEFAULT_PORT", "adapt"]
 
@@ -61,8 +62,12 @@ def adapt(target: Any, options: Mapping[str, Any]) -> Main:
                 container.print(f"Uvicorn running on http://{container.pod.ip}:{port}")
             container.started()
             await container.terminated.wait()
+            ticking.cancel()
             for server in servers:
                 server.close()
+            if state.connections:
+                state.default_headers = [*state.default_headers, (b"connection", b"close")]
+                await asyncio.sleep(LINGER)
             for connection in [*state.connections]:
                 connection.shutdown()
             while state.connections or state.tasks:  # uvicorn polls just so; the grace period bounds it

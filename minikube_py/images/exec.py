@@ -19,9 +19,10 @@ class NotFound(Exception):
 
 def _shell() -> Any:
     try:
-        return importlib.import_module("minikube_py.images.shell")
+        shell = importlib.import_module("minikube_py.images.shell")
     except ModuleNotFoundError:
         return None
+    return shell if hasattr(shell, "run") else None
 
 
 def is_shell_image(image: str) -> bool:

@@ -13,12 +13,13 @@ from minikube_py.images.container import Container
 if TYPE_CHECKING:
     from aiohttp import web
 
-__all__ = ["HTTPServer", "Handler", "client_address", "serve"]
+__all__ = ["LINGER", "HTTPServer", "Handler", "client_address", "serve"]
 
 Handler: TypeAlias = "Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]"
 
-_LINGER = 0.05
-"""Seconds that idle connections stay open after SIGTERM: a request that is on its way still gets its answer."""
+LINGER = 0.05
+"""Seconds that idle connections stay open after SIGTERM: a request that is on its way still gets its answer, and with
+it `Connection: close`, so that a busy client loses nothing."""
 
 
 class HTTPServer:
@@ -56,7 +57,7 @@ class HTTPServer:
         for listener in self._listeners:
             listener.close()
         if self._server.connections:
-            await asyncio.sleep(_LINGER)
+            await asyncio.sleep(LINGER)
             self._server.pre_shutdown()
             await self._server.shutdown(None)
 

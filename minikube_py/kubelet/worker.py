@@ -552,6 +552,8 @@ class PodWorker:
             if not images_exec.is_shell_image(container.image):
                 return
             raise ProbeFailed(str(error)) from None
+        if code == 127 and not images_exec.is_shell_image(container.image):
+            return
         if code:
             raise ProbeFailed("".join(output)[:_OUTPUT_LIMIT] or f"command exited with status {code}")
 
@@ -615,7 +617,9 @@ class PodWorker:
         if forced:
             for instance in live:
                 instance.container.terminated.set()
-            await self._release_network(_FORCED_DRAIN)
+            if tasks := self.tasks():  # servers that know how to finish keep-alive connections do so without a loss
+                await asyncio.wait(tasks, timeout=_FORCED_DRAIN / 4)
+            await self._release_network(self._left(_FORCED_DRAIN, started))
             for instance in live:
                 if instance.task:
                     instance.task.cancel()

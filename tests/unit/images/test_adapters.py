@@ -139,3 +139,42 @@ async def test_own_main(pods: Pods) -> None:
 
     pod = await pods.run("mine", catalog=_catalog(mine))
     assert await pod.end() == 5
+
+
+async def test_busy_keep_alive_client_loses_nothing(pods: Pods) -> None:
+    """A client that keeps its connection busy is told to close it when the pod ends, for each kind of server."""
+    from fastapi import FastAPI
+
+    api = FastAPI()
+
+    @api.get("/")
+    async def root() -> str:
+        return "ok"
+
+    def make() -> web.Application:
+        async def ok(request: web.Request) -> web.Response:
+            return web.Response(text="ok")
+
+        app = web.Application()
+        app.router.add_get("/", ok)
+        return app
+
+    for number, value in enumerate((api, {"aiohttp": make}, {"like": "traefik/whoami"})):
+        args = (f"--port={8020 + number}",)
+        pod = await pods.run("mine", catalog=_catalog(value), ports=(8020 + number,), args=args, name=f"pod-{number}")
+        host, port = pods.fabric.real_address(pod.ip, 8020 + number)
+        reader, writer = await asyncio.open_connection(host, port)
+        last = b""
+        ending: asyncio.Task[int] | None = None
+        for turn in range(1000):
+            if turn == 20:
+                ending = asyncio.create_task(pod.end())
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            last = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(last.lower().partition(b"content-length: ")[2].split()[0]))
+            if b"connection: close" in last.lower():
+                break
+        assert b"connection: close" in last.lower()
+        assert ending is not None
+        assert await ending == 0
+        writer.close()
