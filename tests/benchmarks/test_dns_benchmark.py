@@ -6,6 +6,8 @@ is the median of interleaved rounds over the same 2,000 names. `dnsmasq-base` fr
 
 import asyncio
 import getpass
+import json
+import os
 import random
 import shutil
 import socket
@@ -88,7 +90,7 @@ async def serve_coredns(ip: str, log: str) -> None:
 # -- the client --------------------------------------------------------------------------------------------------------
 
 
-def rate(ip: str, *, edns: int = 1232, mixed: bool = False) -> float:
+def rate(address: tuple[str, int], *, edns: int = 1232, mixed: bool = False) -> float:
     """Return replies per second with a window of queries in flight."""
     chance = random.Random(1)
     names = [f"s{i}.default.svc.cluster.local." for i in range(NAMES)]
@@ -96,7 +98,7 @@ def rate(ip: str, *, edns: int = 1232, mixed: bool = False) -> float:
         names = ["".join(chance.choice((c.lower(), c.upper())) for c in name) for name in names]
     questions = [query(chance.getrandbits(16), name, 1, edns=edns) for name in names]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.connect((ip, 15453))
+        sock.connect(address)
         sock.settimeout(2.0)
         for warm in questions:
             sock.send(warm)
@@ -116,42 +118,54 @@ def rate(ip: str, *, edns: int = 1232, mixed: bool = False) -> float:
 
 
 @contextmanager
-def process(*command: str) -> Iterator[None]:
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+def process(*command: str, ready: str = "ready", env: dict[str, str] | None = None) -> Iterator[str]:
+    """Run a server; yield the line by which it says that it is ready."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=env) as child:
+        assert child.stdin
+        assert child.stdout
         try:
-            if command[0] == sys.executable:
-                assert child.stdout
-                assert child.stdout.readline() == "ready\n"
-            yield
+            yield next((line for line in child.stdout if line.startswith(ready)), "") if ready else ""
         finally:
-            child.kill()
+            if env is None:
+                child.kill()
+            child.stdin.close()  # which ends a cluster's command, and with it the cluster
 
 
 def test_queries_per_second(tmp_path: Path) -> None:
     """Our CoreDNS answers at a rate near the echo server's, which only bounces datagrams."""
     addresses, lock = lease_slice()
     me = str(Path(__file__))
-    servers = {
-        name: str(addresses.nodes[60 + i]) for i, name in enumerate(("echo", "coredns", "coredns, log", "dnsmasq"))
-    }
+    names = ("echo", "coredns", "coredns, log", "dnsmasq")
+    servers = {name: (str(addresses.nodes[60 + i]), 15453) for i, name in enumerate(names)}
+    manifest = tmp_path / "services.yaml"
+    manifest.write_text("\n---\n".join(json.dumps(service(i)) for i in range(NAMES)))
     with ExitStack() as stack:
         stack.callback(lock.close)
-        stack.enter_context(process(sys.executable, me, "echo", servers["echo"]))
-        stack.enter_context(process(sys.executable, me, "coredns", servers["coredns"], ""))
-        stack.enter_context(process(sys.executable, me, "coredns", servers["coredns, log"], "log"))
+        up = (sys.executable, "-m", "minikube_py", "up", "--nodes", "1", "--name", "dns-benchmark", "-f", str(manifest))
+        told = stack.enter_context(
+            process(*up, "--", "sh", "-c", "echo ready $MKPY_DNS $MKPY_DNS_PORT; cat", env=dict(os.environ))
+        )
+        _, ip, port = told.split()
+        servers["kube-dns, log"] = (ip, int(port))
+        stack.enter_context(process(sys.executable, me, "echo", servers["echo"][0]))
+        stack.enter_context(process(sys.executable, me, "coredns", servers["coredns"][0], ""))
+        stack.enter_context(process(sys.executable, me, "coredns", servers["coredns, log"][0], "log"))
         if dnsmasq := shutil.which("dnsmasq") or shutil.which("dnsmasq", path="/usr/sbin"):
             hosts = tmp_path / "hosts"
             lines = (f"127.96.{i // 250}.{i % 250 + 1} s{i}.default.svc.cluster.local\n" for i in range(NAMES))
             hosts.write_text("".join(lines))
             options = ("-k", "-C", "/dev/null", "-R", "-h", "-z", "-p", "15453", "-u", getpass.getuser(), "--pid-file=")
-            stack.enter_context(process(dnsmasq, *options, f"--addn-hosts={hosts}", "-a", servers["dnsmasq"]))
+            stack.enter_context(
+                process(dnsmasq, *options, f"--addn-hosts={hosts}", "-a", servers["dnsmasq"][0], ready="")
+            )
             time.sleep(0.5)  # it has no way to say that it is ready
         else:
             del servers["dnsmasq"]
         rounds: dict[str, list[float]] = {name: [] for name in servers}
         for _ in range(ROUNDS):
-            for name, ip in servers.items():
-                rounds[name].append(rate(ip, mixed=name != "echo"))
+            for name, address in servers.items():
+                rounds[name].append(rate(address, mixed=name != "echo"))
     median = {name: statistics.median(figures) for name, figures in rounds.items()}
     print()
     for name, figure in median.items():
