@@ -5,6 +5,7 @@ Over the same API as the real one; the flags are kubectl's, as far as they go.
 
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -237,6 +238,7 @@ def _printed(kind: Kind) -> str:
 @click.option("--grace-period", type=int, default=-1)
 @click.option("--force", is_flag=True)
 @click.option("--now", is_flag=True)
+@click.option("--wait/--no-wait", default=True)
 @click.argument("words", nargs=-1)
 @click.pass_obj
 def _delete(
@@ -246,25 +248,33 @@ def _delete(
     grace_period: int,
     force: bool,
     now: bool,
+    wait: bool,
     words: tuple[str, ...],
 ) -> None:
     targets: list[tuple[Kind, str, str]] = []
     if paths:
         from minikube_py.cli.validate import checked
+        from minikube_py.cluster.apply import in_order
 
-        for manifest in checked(paths, strict=False)[0]:
-            obj = manifest.object
+        for obj in reversed(in_order(manifest.object for manifest in checked(paths, strict=False)[0])):
             kind = client.registry.by_gvk(obj["apiVersion"], obj["kind"])
             targets.append((kind, meta.name(obj), obj["metadata"].get("namespace") or namespace))
     else:
         targets = [(kind, name, namespace) for kind, name in _named(client, words)]
     grace = 0 if force and grace_period < 0 else 1 if now else grace_period
     query = {"gracePeriodSeconds": str(grace)} if grace >= 0 else {}
+    deleted: list[tuple[Kind, str, str, str | None]] = []
     for kind, name, where in targets:
         if not name:
             raise Failure(f"say which {kind.plural} to delete, by name", ExitCode.USAGE)
-        client.request("DELETE", client.path(kind, where, name), query=query)
+        answer = client.request("DELETE", client.path(kind, where, name), query=query)
         click.echo(f'{_printed(kind)} "{name}" deleted')
+        deleted.append(
+            (kind, name, where, answer.get("metadata", {}).get("uid") or answer.get("details", {}).get("uid"))
+        )
+    for kind, name, where, uid in deleted if wait else ():
+        while (left := client.get(kind.resource, name, where if kind.namespaced else "")) and meta.uid(left) == uid:
+            time.sleep(0.05)
 
 
 @_kubectl.command("scale")
