@@ -37,6 +37,7 @@ from minikube_py.ingress import server as ingress
 from minikube_py.kinds.clusterconfig import ApiServer, ClusterConfig
 from minikube_py.kube_proxy.server import KubeProxy
 from minikube_py.kubelet.agent import Kubelet
+from minikube_py.kubelet.lag import watch_loop
 from minikube_py.kubelet.runtime import KubeletRuntime
 from minikube_py.networkpolicy.agent import PolicyGate
 from minikube_py.networkpolicy.profiles import PROFILES
@@ -191,6 +192,7 @@ class Composition:
         self.kubelets: dict[str, Kubelet] = {}
         self.runtime = KubeletRuntime(lambda: self.kubelets.values())
         self._on_stop("exec sessions", self.runtime.close)
+        self._on_stop("watchdog", watch_loop(lambda: self.kubelets.values()).close)
         self._catalog = Catalog(self._images, self._own_images())
         for index in range(self.config.nodes):
             await self.add_node(index)

@@ -21,6 +21,9 @@ def watch_loop(kubelets: Callable[[], Iterable[Kubelet]], *, limit: float = 0.25
     loop = asyncio.get_running_loop()
 
     def report(blocked: Blocked) -> None:
+        if not blocked.owner:  # our own code, such as an import at the start: nothing that a user could change
+            logger.debug("%s", blocked)
+            return
         logger.warning("%s; run blocking code in a thread (asyncio.to_thread, or map the image as wsgi:)", blocked)
         try:
             loop.call_soon_threadsafe(tell, blocked)
