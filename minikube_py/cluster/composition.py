@@ -163,9 +163,8 @@ class Composition:
         self.gate = PolicyGate(self.operations, self.addresses, self._clock, enforce=profile.enforces)
         self.gate.start()
         self._on_stop("policies", self.gate.stop)
-        self.fabric = Fabric(
-            gate=self.gate, addresses=self.addresses, deny="reset" if networking.deny == "reset" else "hold"
-        )
+        deny: Any = networking.deny  # every profile drops, as its plugin does; one may choose otherwise
+        self.fabric = Fabric(gate=self.gate, addresses=self.addresses, deny=deny)
         self._on_stop("fabric", self.fabric.close)
         self.proxy = KubeProxy(self.operations, self.fabric, self._clock, mode=networking.kube_proxy_mode)
         self.proxy.start()

@@ -112,6 +112,18 @@ class AcceptLoop:
             self.sock.close()
         self.serving = False
 
+    def take(self, fd: int, source: Address) -> None:
+        """Accept a connection that came by another way (`drop.Hole`); call it from the loop."""
+        self._loop.call_soon(self._taken, fd, source, context=self._context.copy())
+
+    def _taken(self, fd: int, source: Address) -> None:
+        connection = TrackedSocket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=fd)
+        if not self.serving:
+            reset(connection)
+            return
+        connection.setblocking(False)
+        self._accepted(connection, source)
+
     def _resume(self) -> None:
         self._pause = None
         # A copy, because a context can't be entered twice and we may be called from within it.

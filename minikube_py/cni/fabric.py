@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import errno
-import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +20,7 @@ from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.cni import splice
 from minikube_py.cni.accept import AcceptLoop, Address, TrackedSocket, listening_socket
 from minikube_py.cni.addresses import Addresses
+from minikube_py.cni.filters import PacketFilters, Target
 from minikube_py.cni.held import HeldConnections
 from minikube_py.cni.limits import lowest_bindable_port, raise_open_files
 from minikube_py.cni.listener import Connection, Listener
@@ -32,8 +32,6 @@ from minikube_py.cni.types import Flow, Gate, Resolver, Verdict
 from minikube_py.cni.udp import Endpoint, UdpListener
 
 __all__ = ["LOW_PORT_OFFSET", "Denial", "Fabric"]
-
-policy_log = logging.getLogger("minikube_py.networkpolicy")
 
 LOW_PORT_OFFSET = 20000
 """Where this user may not bind port 80, it is really 20080 (DESIGN: ports below 1024)."""
@@ -52,7 +50,8 @@ class Denial:
 class Fabric:
     """The network of one cluster, on the running event loop.
 
-    `deny` says what a denied caller sees: `hold` (no answer, as from a firewall that drops) or `reset` (refused).
+    `deny` says what a denied caller sees: `drop` (its SYN is not answered, where the kernel can do that; else as
+    `hold`), `hold` (connected, but no answer) or `reset` (refused).
     Resource handling: `close()` ends all namespaces, listeners, held connections and splices.
     """
 
@@ -61,7 +60,7 @@ class Fabric:
         *,
         gate: Gate,
         addresses: Addresses,
-        deny: Literal["hold", "reset"] = "hold",
+        deny: Literal["drop", "hold", "reset"] = "hold",
         lowest_port: int | None = None,
     ) -> None:
         raise_open_files()
@@ -71,6 +70,7 @@ class Fabric:
         self.lowest_port = lowest_bindable_port(str(addresses.nodes[1])) if lowest_port is None else lowest_port
         """Ports below this one are really 20000 higher; found out by trying."""
         self.held = HeldConnections()
+        self.filters = PacketFilters(self, enabled=deny == "drop")
         self.denials: deque[Denial] = deque(maxlen=1000)
         self.denied_total = 0
         self.batch = Batch()
@@ -154,9 +154,18 @@ class Fabric:
 
     # Virtual addresses
 
-    def listen(self, ip: str, port: int, handler: Callable[[Connection], object]) -> Listener:
+    def listen(
+        self,
+        ip: str,
+        port: int,
+        handler: Callable[[Connection], object],
+        *,
+        targets: Callable[[], Sequence[Target]] = tuple,
+    ) -> Listener:
         """Open a virtual TCP address; each accepted connection is given to `handler`, which is to hand it off.
 
+        `targets` says whom each caller may come to: who is denied by all of them is dropped before the handshake.
+        Say so when it changes: `filters.touch(listener)`.
         Error handling: OSError with one clear sentence when the address is taken.
         """
         try:
@@ -167,6 +176,7 @@ class Fabric:
         listener = Listener(self, (ip, port), accept, handler)
         self._listeners[ip, port] = listener
         accept.start()
+        self.filters.add(listener, (ip, port), accept, targets)
         return listener
 
     def forget_listener(self, listener: Listener) -> None:
@@ -179,8 +189,10 @@ class Fabric:
         port: int,
         pick: Callable[[Address], Address | None],
         closed: Callable[[Address, int, int], None] | None = None,
+        *,
+        seen_as: Callable[[], str] = str,
     ) -> UdpListener:
-        """Open a virtual UDP address; `pick(client)` chooses the endpoint of each new flow.
+        """Open a virtual UDP address; `pick(client)` chooses the endpoint of each new flow; `seen_as` as in `Flow`.
 
         Error handling: OSError with one clear sentence when the address is taken.
         """
@@ -191,7 +203,7 @@ class Fabric:
         except OSError as error:
             sock.close()
             raise OSError(error.errno, self._why_not(ip, port, "UDP", error)) from None
-        listener = self._udp_listeners[ip, port] = UdpListener(self, sock, (ip, port), pick, closed)
+        listener = self._udp_listeners[ip, port] = UdpListener(self, sock, (ip, port), pick, closed, seen_as)
         return listener
 
     def forget_udp_listener(self, listener: UdpListener) -> None:
@@ -227,17 +239,10 @@ class Fabric:
     # Policy
 
     def denied(self, flow: Flow, verdict: Verdict) -> None:
-        """Log and count a denied attempt."""
+        """Note a denied attempt: once for each, however often it is judged; the Gate logs it and counts it."""
         self.denials.append(Denial(flow, verdict, time.time()))
         self.denied_total += 1
-        policy_log.info(
-            "denied source=%s destination=%s:%d protocol=%s because=%s",
-            flow.source,
-            flow.destination,
-            flow.port,
-            flow.protocol,
-            verdict.because,
-        )
+        self.gate.record(flow, verdict)
 
     async def admit(self, flow: Flow, namespace: NetworkNamespace) -> None:
         """Return once policy allows `flow`; a denied connect does not finish before."""
@@ -269,6 +274,7 @@ class Fabric:
 
     def _verdicts_changed(self) -> None:
         self.generation += 1
+        self.filters.refresh()
         if not self._judging and (self._waiting or len(self.held)):
             self._judging = True
             self._loop.call_soon(self._judge, context=self.context())
@@ -283,6 +289,7 @@ class Fabric:
     async def close(self) -> None:
         """End everything, in reverse order of dependence."""
         self._cancel()
+        self.filters.close()
         for listener in [*self._listeners.values()]:
             listener.close()
         for udp_listener in [*self._udp_listeners.values()]:

@@ -51,27 +51,27 @@ class Connection:
     ) -> None:
         self._fabric = fabric
         self._socket = sock
-        self._refused: Flow | None = None
+        self._refused = False
         self.listener = listener
         self.source = source
         """Who calls: a pod's, a node's or (127.0.0.1) an outsider's address."""
         self.destination = destination
         """The virtual address that was called, with the port of the Service."""
 
-    def hand_off(self, ip: str, port: int, *, closed: Closed | None = None) -> Outcome:
-        """Give the connection to `ip`:`port` (the pod's own port), if policy allows.
+    def hand_off(self, ip: str, port: int, *, seen_as: str = "", closed: Closed | None = None) -> Outcome:
+        """Give the connection to `ip`:`port` (the pod's own port), if policy allows; `seen_as` as in `Flow`.
 
         `closed(received, sent)` is called once when the connection has ended, or before it is judged anew; a held
         connection goes through the listener's handler again when policies change.
         """
         fabric, caller = self._fabric, self.source[0]
         if caller != ip:
-            flow = Flow(caller, ip, port)
+            flow = Flow(caller, ip, port, "TCP", seen_as)
             verdict = fabric.gate.check(flow)
             if not verdict.allowed:
-                if flow != self._refused:
+                if not self._refused:  # one denial, however often it is judged and whichever endpoint is chosen
                     fabric.denied(flow, verdict)
-                    self._refused = flow
+                    self._refused = True
                 return self._deny(closed)
         if server := fabric.server(ip, port):
             server.adopt(self._socket, caller, closed)
@@ -134,6 +134,7 @@ class Listener:
 
     def close(self) -> None:
         if self._accept:
+            self._fabric.filters.remove(self)
             self._accept.close()
             self._accept = None
             self._fabric.held.drop(self)

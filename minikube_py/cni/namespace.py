@@ -131,6 +131,7 @@ class NetworkNamespace:
             raise OSError(errno.ENETDOWN, f"the network of pod {self} is down: the pod has ended")
         if (flow := self.judged(ip, port)) is not None:
             await self.fabric.admit(flow, self)
+        self.fabric.filters.settle(self.ip, self.meant(ip, port))
 
     def judged(self, ip: str, port: int, protocol: str = "TCP") -> Flow | None:
         """Return the flow that policy must judge before the pod may call an address; None if none must."""
@@ -315,6 +316,7 @@ class NetworkNamespace:
         A pod that is to end is sent no more connections, but the last ones are only just open: their callers would
         find the door shut between connect and send, and no server can tell such a one from an idle keep-alive.
         """
+
         def silent(live: Live) -> bool:
             traffic = live.traffic
             return not traffic.received and not traffic.closed_by_peer and time.monotonic() - live.since < wait_seconds

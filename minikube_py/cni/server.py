@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from minikube_py.cni.accept import AcceptLoop, Address, TrackedSocket, reset
+from minikube_py.cni.filters import Target
 from minikube_py.cni.live import Closed, Live, tracked
 from minikube_py.cni.types import Flow
 
@@ -89,6 +90,7 @@ class PodServer(asyncio.AbstractServer):
 
     def close(self) -> None:
         if self._accept:
+            self.namespace.fabric.filters.remove(self)
             self._accept.close()
             self._accept = None
             self.namespace.fabric.held.drop(self)
@@ -100,6 +102,9 @@ class PodServer(asyncio.AbstractServer):
         if self._accept is None:
             raise RuntimeError(f"the server on port {self.port} of {self.namespace} is closed")
         self._accept.start()
+        namespace = self.namespace
+        target = (Target(namespace.ip, self.port),)
+        namespace.fabric.filters.add(self, (namespace.ip, self.port), self._accept, lambda: target)
 
     # Connections
 

@@ -18,6 +18,8 @@ class Flow:
     port: int
     """The destination's own port (targetPort), as the pod sees it."""
     protocol: str = "TCP"
+    seen_as: str = ""
+    """Whom the destination sees instead of the source, where a Service hides it (externalTrafficPolicy: Cluster)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,14 @@ class Gate(Protocol):
         """Judge both directions: egress of the source if it is a pod, ingress of the destination if it is a pod."""
         ...
 
+    def record(self, flow: Flow, verdict: Verdict) -> None:
+        """Log and count a denied attempt: called once for each, however often it is judged."""
+        ...
+
+    def denied_sources(self, ip: str, port: int, protocol: str, seen_as: str = "") -> Sequence[tuple[int, int]]:
+        """Return the addresses that `check` denies `ip`:`port`: sorted, disjoint (first, last) as integers."""
+        ...
+
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after verdicts may have changed (held connections are judged anew); return its cancel."""
         ...
@@ -54,6 +64,12 @@ class OpenGate:
 
     def check(self, flow: Flow) -> Verdict:
         return ALLOWED
+
+    def record(self, flow: Flow, verdict: Verdict) -> None:
+        pass
+
+    def denied_sources(self, ip: str, port: int, protocol: str, seen_as: str = "") -> Sequence[tuple[int, int]]:
+        return ()
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         return lambda: None

@@ -278,7 +278,7 @@ class UdpListener:
     """A virtual UDP address.
 
     `pick(client)` chooses the endpoint of a new flow, or None to drop it; `closed(target, received, sent)` reports
-    a flow's end.
+    a flow's end; `seen_as` is that of `Flow`.
     Resource handling: owns its socket, its relays and one timer; `close()` ends them.
     """
 
@@ -289,8 +289,10 @@ class UdpListener:
         address: Address,
         pick: Callable[[Address], Address | None],
         closed: Callable[[Address, int, int], None] | None = None,
+        seen_as: Callable[[], str] = str,
     ) -> None:
         self.fabric = fabric
+        self._seen_as = seen_as
         self._socket = sock
         self._pick = pick
         self._report = closed
@@ -378,7 +380,7 @@ class UdpListener:
         if client in self._refused or (target := self._pick(client)) is None:
             return None
         if client[0] != target[0]:
-            judged = Flow(client[0], *target, "UDP")
+            judged = Flow(client[0], *target, "UDP", self._seen_as())
             verdict = fabric.gate.check(judged)
             if not verdict.allowed:
                 fabric.denied(judged, verdict)

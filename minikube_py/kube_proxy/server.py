@@ -21,6 +21,7 @@ from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client.api import API, Change, Event, Subscription
 from minikube_py.cni.accept import Address
 from minikube_py.cni.fabric import Fabric
+from minikube_py.cni.filters import Target
 from minikube_py.cni.listener import Connection, Listener, Outcome
 from minikube_py.cni.udp import UdpListener
 from minikube_py.kube_proxy import table
@@ -241,6 +242,7 @@ class KubeProxy:
         """Forget datagram flows to endpoints that left; let callers who were dropped for want of one try again."""
         for frontend, listener in [*entry.listeners.items()]:
             if isinstance(listener, Listener):
+                self._fabric.filters.touch(listener)
                 self._fabric.held.judge(listener)
                 continue
             before, after = (known.ports.get(frontend.service_port) for known in (old, new))
@@ -256,10 +258,15 @@ class KubeProxy:
         try:
             if frontend.protocol == "UDP":
                 entry.listeners[frontend] = self._fabric.listen_udp(
-                    *address, self._picker(entry, frontend), self._flow_ended(entry, frontend.service_port)
+                    *address,
+                    self._picker(entry, frontend),
+                    self._flow_ended(entry, frontend.service_port),
+                    seen_as=lambda: self._seen_as(entry, frontend),
                 )
             else:
-                entry.listeners[frontend] = self._fabric.listen(*address, self._handler(entry, frontend))
+                entry.listeners[frontend] = self._fabric.listen(
+                    *address, self._handler(entry, frontend), targets=self._targets(entry, frontend)
+                )
         except OSError as error:
             problem = error.strerror or str(error)
             if self._problems.get(address) != problem:
@@ -270,6 +277,36 @@ class KubeProxy:
             self._problems.pop(address, None)
 
     # Connections
+
+    def _seen_as(self, entry: _Service, frontend: Frontend) -> str:
+        """Return whom a pod sees instead of a caller from outside: the node that was called, if it masquerades.
+
+        With externalTrafficPolicy Cluster, kube-proxy gives what comes to a node port, a balancer's or an external
+        address the node's own address as its source, so that policies judge the node (and let in the endpoint's own).
+        With Local the source is kept, and what comes to the ClusterIP keeps it in any case.
+        https://kubernetes.io/docs/tutorials/services/source-ip/
+        """
+        if frontend.reach is Reach.CLUSTER_IP or (entry.table is not None and entry.table.external_local):
+            return ""
+        if frontend.node:
+            return frontend.ip
+        return next((ip for info in self._nodes.values() for ip in info.addresses), "")
+
+    def _targets(self, entry: _Service, frontend: Frontend) -> Callable[[], list[Target]]:
+        """Return whom all callers of an address may come to; nobody where that depends on the caller."""
+
+        def targets() -> list[Target]:
+            service = entry.table
+            if service is None or frontend.service_port not in service.ports:
+                return []
+            if service.external_local and frontend.reach is Reach.NODE_PORT:
+                return []
+            if service.internal_local and frontend.reach is Reach.CLUSTER_IP:
+                return []
+            seen_as = self._seen_as(entry, frontend)
+            return [Target(one.ip, one.port, seen_as) for one in service.ports[frontend.service_port].everywhere]
+
+        return targets
 
     def _candidates(self, entry: _Service, frontend: Frontend, source: str) -> tuple[Endpoint, ...]:
         service = entry.table
@@ -292,7 +329,8 @@ class KubeProxy:
             elif (balanced and not service.admits(source)) or (not candidates and service.silent(frontend)):
                 connection.hold()
             else:
-                self._hand_over(connection, entry, frontend.service_port, candidates, service.affinity)
+                seen_as = self._seen_as(entry, frontend)
+                self._hand_over(connection, entry, frontend.service_port, candidates, service.affinity, seen_as)
 
         return connected
 
@@ -303,6 +341,7 @@ class KubeProxy:
         service_port: ServicePort,
         candidates: tuple[Endpoint, ...],
         affinity: float,
+        seen_as: str = "",
     ) -> None:
         port = entry.ports[service_port]
         now = self._clock.now() if affinity else 0.0
@@ -312,7 +351,7 @@ class KubeProxy:
             return
         books = port.books(endpoint)
         books.open += 1
-        outcome = connection.hand_off(endpoint.ip, endpoint.port, closed=books.ended)
+        outcome = connection.hand_off(endpoint.ip, endpoint.port, seen_as=seen_as, closed=books.ended)
         if outcome in (Outcome.HANDED, Outcome.SPLICED):
             books.connections += 1
         else:

@@ -28,7 +28,9 @@ from minikube_py.networkpolicy.policy import read_admin_policy, read_policy
 from minikube_py.networkpolicy.verdict import Decision
 
 if TYPE_CHECKING:
+    from minikube_py.cni.cbpf import Ranges
     from minikube_py.networkpolicy.explain import Walk
+    from minikube_py.networkpolicy.ranges import DeniedSources
     from minikube_py.networkpolicy.why import Finding
 
 __all__ = ["WATCHES", "Denial", "PolicyGate"]
@@ -87,6 +89,8 @@ class PolicyGate:
         """Flows that a policy's rule admitted, by policy."""
         self._denials: deque[Denial] = deque(maxlen=_DENIALS_KEPT)
         self._logged: dict[Flow, tuple[float, int]] = {}
+        self._sources: tuple[PolicySet, DeniedSources] | None = None
+        """The denied sources under the snapshot that they were made for."""
 
     def start(self) -> None:
         self._subscription = self._api.subscribe(WATCHES, self._changed)
@@ -108,23 +112,36 @@ class PolicyGate:
     # The Gate
 
     def check(self, flow: Flow) -> Verdict:
-        """Judge a connection attempt, count it, and log it if it is denied."""
+        """Judge a connection attempt; count it on the policies that admit it."""
         decision = decide(self._set, flow)
-        if not decision.allowed:
-            if not self.enforce:
-                return Verdict(
-                    True,
-                    f"this cluster's CNI does not enforce policies; one that does would deny: {decision.because}",
-                    decision.policies,
-                )
-            self._deny(flow, decision)
+        if not decision.allowed and not self.enforce:
+            return Verdict(
+                True,
+                f"this cluster's CNI does not enforce policies; one that does would deny: {decision.because}",
+                decision.policies,
+            )
         for policy in decision.admitted_by:
             self.allowed[policy] += 1
         return decision
 
     def judge(self, flow: Flow) -> Decision:
-        """Judge without counting or logging: for questions that are no connection attempts."""
+        """Judge without counting: for questions that are no connection attempts."""
         return decide(self._set, flow)
+
+    def record(self, flow: Flow, verdict: Verdict) -> None:
+        """Log a denied attempt, naming the policies, and count it on them."""
+        decision = verdict if isinstance(verdict, Decision) else decide(self._set, flow)
+        self._deny(flow, decision)
+
+    def denied_sources(self, ip: str, port: int, protocol: str, seen_as: str = "") -> "Ranges":
+        """Return the addresses that `check` denies `ip`:`port`."""
+        if not self.enforce or self._set.open:
+            return ()
+        if self._sources is None or self._sources[0] is not self._set:
+            from minikube_py.networkpolicy.ranges import DeniedSources
+
+            self._sources = self._set, DeniedSources(self._set)
+        return self._sources[1].of(ip, port, protocol, seen_as)
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` once per turn of the loop in which verdicts may have changed; return its cancel."""

@@ -54,6 +54,11 @@ class IPBlock:
         exceptions = tuple(map(str, exceptions or ()))
         return cls(str(cidr), exceptions, _parse(str(cidr)), tuple(p for p in map(_parse, exceptions) if p))
 
+    @property
+    def holes(self) -> tuple[tuple[int, int], ...]:
+        """The exceptions as (network, mask)."""
+        return self._except
+
     def covers(self, forms: Forms) -> bool:
         """Tell whether an address is in the block and in none of its exceptions."""
         if self.network is None:

@@ -33,6 +33,8 @@ def decide(policy_set: PolicySet, flow: Flow) -> Decision:
         return _OPEN
     key = (flow.source, flow.destination, flow.port, flow.protocol)
     source, destination = policy_set.pods.get(flow.source), policy_set.pods.get(flow.destination)
+    if flow.seen_as:
+        return _decide(policy_set, flow, source, destination)
     known = policy_set.memo.get(key)
     if known is not None and known[0] is source and known[1] is destination:
         return known[2]
@@ -47,6 +49,9 @@ def _decide(policy_set: PolicySet, flow: Flow, source: Endpoint | None, destinat
     if flow.source == flow.destination:
         return Decision(True, f"{_name(source)} calls itself: a pod always reaches itself")
     egress = _side(policy_set, flow, Direction.EGRESS, source, destination)
+    if flow.seen_as:
+        source = policy_set.pods.get(flow.seen_as)
+        flow = Flow(flow.seen_as, flow.destination, flow.port, flow.protocol)
     ingress = _side(policy_set, flow, Direction.INGRESS, destination, source)
     if egress is not None and not egress.allowed:
         because = egress.because

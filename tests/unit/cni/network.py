@@ -22,11 +22,20 @@ class SwitchGate:
     def __init__(self) -> None:
         self.rule: Callable[[Flow], bool] = lambda flow: False
         self.asked: list[Flow] = []
+        self.recorded: list[Flow] = []
+        self.sources: Callable[[str, int], Sequence[tuple[int, int]]] = lambda ip, port: ()
+        """What `denied_sources` answers."""
         self._callbacks: list[Callable[[], None]] = []
 
     def check(self, flow: Flow) -> Verdict:
         self.asked.append(flow)
         return DENIED if self.rule(flow) else ALLOWED
+
+    def record(self, flow: Flow, verdict: Verdict) -> None:
+        self.recorded.append(flow)
+
+    def denied_sources(self, ip: str, port: int, protocol: str, seen_as: str = "") -> Sequence[tuple[int, int]]:
+        return self.sources(ip, port)
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         self._callbacks.append(callback)
@@ -118,7 +127,9 @@ async def until(condition: Callable[[], bool], what: str = "the condition") -> N
 
 
 @contextlib.asynccontextmanager
-async def network(*, deny: Literal["hold", "reset"] = "hold", lowest_port: int | None = None) -> AsyncIterator[Network]:
+async def network(
+    *, deny: Literal["drop", "hold", "reset"] = "hold", lowest_port: int | None = None
+) -> AsyncIterator[Network]:
     addresses, lock = lease_slice()
     gate = SwitchGate()
     fabric = Fabric(gate=gate, addresses=addresses, deny=deny, lowest_port=lowest_port)

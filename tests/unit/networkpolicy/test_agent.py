@@ -306,12 +306,20 @@ class TestTelling:
         assert told == []
 
 
+def denied(gate: PolicyGate, flow: Flow) -> None:
+    """Do what the network does with a denied attempt."""
+    verdict = gate.check(flow)
+    assert not verdict.allowed
+    gate.record(flow, verdict)
+
+
 def test_counted_on_the_policy(api: FakeAPI, gate: PolicyGate) -> None:
     """A denial counts on every policy that isolates the pod, an admission on the one that admits; `judge` on none."""
     api.put(POLICIES, policy())
     api.put(POLICIES, policy("deny", caller=None))
     for _ in range(3):
-        gate.check(Flow(BATCH, API, 80))
+        denied(gate, Flow(BATCH, API, 80))
+    assert not gate.check(Flow(BATCH, API, 80)).allowed, "judging again doesn't count"
     gate.check(Flow(WEB, API, 80))
     gate.check(Flow(API, WEB, 80))
     assert not gate.judge(Flow(BATCH, API, 80)).allowed
@@ -323,9 +331,9 @@ async def test_denials_are_remembered(api: FakeAPI, gate: PolicyGate, clock: Vir
     """Denials can be asked for by policy, pod, time and number."""
     api.put(POLICIES, policy())
     start = clock.now()
-    gate.check(Flow(BATCH, API, 80))
+    denied(gate, Flow(BATCH, API, 80))
     await clock.advance(10)
-    gate.check(Flow("127.0.0.1", API, 443))
+    denied(gate, Flow("127.0.0.1", API, 443))
     assert [(d.time, d.source, d.destination) for d in gate.denials()] == [
         (start, "shop/batch-1", "shop/api-1"),
         (start + 10, "127.0.0.1", "shop/api-1"),
@@ -344,13 +352,13 @@ async def test_denials_are_logged(
     """The log names the policy; a client that hammers gets one line per second, with the number left out."""
     api.put(POLICIES, policy())
     for _ in range(5):
-        gate.check(Flow(BATCH, API, 80))
+        denied(gate, Flow(BATCH, API, 80))
     (line,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     message = line.getMessage()
     for part in ("direction=ingress", "source=shop/batch-1", "port=80/TCP", "policies=shop/to-api", "app=batch"):
         assert part in message
     await clock.advance(1.5)
-    gate.check(Flow(BATCH, API, 80))
+    denied(gate, Flow(BATCH, API, 80))
     assert "suppressed=4" in caplog.records[-1].getMessage()
 
 

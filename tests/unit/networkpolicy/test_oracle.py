@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minikube_py.cni.addresses import Addresses
+from minikube_py.cni.cbpf import contains
 from minikube_py.cni.types import Flow
 from minikube_py.networkpolicy.compile import PolicySet
 from minikube_py.networkpolicy.decide import decide
 from minikube_py.networkpolicy.explain import explain
 from minikube_py.networkpolicy.policy import Direction, read_admin_policy, read_policy
+from minikube_py.networkpolicy.ranges import DeniedSources
 
 NAMESPACES = ("x", "y", "z")
 KEYS, VALUES = ("app", "tier"), ("a", "b")
@@ -396,3 +398,36 @@ def test_core_agrees_with_the_documentation(world: dict[str, Any], chance: Any) 
     for flow in chance.sample(asked, min(3, len(asked))):
         walk = explain(policy_set, flow)
         assert walk.decision.allowed == all(step.allowed for step in walk.steps), str(walk)
+
+
+_EDGES = tuple(
+    str(ip_address(int(edge) + offset))
+    for cidr in (*CIDRS[1:], "127.18.0.0/16", "127.96.0.0/16")
+    for edge in (ip_network(cidr).network_address, ip_network(cidr).broadcast_address)
+    for offset in (-1, 0, 1)
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds())
+def test_denied_sources_are_those_that_decide_denies(world: dict[str, Any]) -> None:
+    """A packet filter's ranges hold an address if and only if `decide` denies it, hidden behind a node or not."""
+    policy_set = PolicySet.of(
+        Addresses(),
+        policies=world["policies"],
+        namespaces=world["namespaces"],
+        pods=world["pods"],
+        nodes=[node(name) for name in NODES],
+        admin_policies=[*world["admin"], *world["baseline"]],
+    )
+    denied = DeniedSources(policy_set)
+    addresses = dict.fromkeys(pod["status"]["podIP"] for pod in world["pods"])
+    for destination in (*addresses, NODES["n1"]):
+        for port, protocol in ((80, "TCP"), (8080, "UDP")):
+            for seen_as in ("", NODES["n2"]):
+                ranges = denied.of(destination, port, protocol, seen_as)
+                assert list(ranges) == sorted(ranges)
+                for source in (*addresses, *OUTSIDE, *_EDGES):
+                    flow = Flow(source, destination, port, protocol, seen_as)
+                    found = contains(ranges, int(ip_address(source)))
+                    assert found != decide(policy_set, flow).allowed, (flow, ranges)
