@@ -1,12 +1,14 @@
-"""The common cases of kubectl, for machines without it: get, describe, logs, exec, apply, delete, scale.
+"""The common cases of kubectl, for machines without it: get, describe, logs, exec, apply, delete, scale, wait.
 
 Over the same API as the real one; the flags are kubectl's, as far as they go.
 """
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -14,9 +16,11 @@ import click
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.errors import StatusError
-from minikube_py.cli.api import Client
+from minikube_py.cli.api import Client, RemoteView
 from minikube_py.cli.console import ExitCode, Failure, table
-from minikube_py.cluster.targets import UnknownTarget, kind_named
+from minikube_py.cli.up import duration
+from minikube_py.cluster.targets import Target, UnknownTarget, kind_named
+from minikube_py.cluster.waiting import not_ready
 from minikube_py.kinds.kind import Kind
 
 __all__ = ["run"]
@@ -64,7 +68,7 @@ def _named(client: Client, words: Sequence[str]) -> list[tuple[Kind, str]]:
 @click.option("-A", "--all-namespaces", is_flag=True)
 @click.option("-l", "--selector", default="")
 @click.option("--field-selector", default="")
-@click.option("-o", "--output", type=click.Choice(["", "wide", "json", "yaml", "name"]), default="")
+@click.option("-o", "--output", default="")
 @click.option("--no-headers", is_flag=True)
 @click.argument("words", nargs=-1)
 @click.pass_obj
@@ -78,12 +82,18 @@ def _get(
     no_headers: bool,
     words: tuple[str, ...],
 ) -> None:
+    if output not in ("", "wide", "json", "yaml", "name") and not output.startswith("jsonpath="):
+        raise Failure(
+            f'unable to match a printer suitable for the output format "{output}": built in are json, yaml, '
+            "name, wide and jsonpath=; kubectl has more",
+            ExitCode.USAGE,
+        )
     query = {key: value for key, value in (("labelSelector", selector), ("fieldSelector", field_selector)) if value}
     found = 0
     objects: list[Any] = []
     for kind, name in _named(client, words):
         path = client.path(kind, None if all_namespaces else namespace, name)
-        if output in ("json", "yaml", "name"):
+        if output not in ("", "wide"):
             answer = client.request("GET", path, query=query)
             items = [answer] if name else answer["items"]
             for item in items:
@@ -105,16 +115,29 @@ def _get(
     if output == "name":
         for item in objects:
             click.echo(f"{item['kind'].lower()}/{meta.name(item)}")
-    elif output in ("json", "yaml"):
-        _print(
-            objects[0]
-            if len(objects) == 1 and len(words) != 1
-            else {"apiVersion": "v1", "kind": "List", "items": objects},
-            output,
-        )
+    elif output not in ("", "wide"):
+        single = len(objects) == 1 and len(words) == 2
+        result = objects[0] if single else {"apiVersion": "v1", "kind": "List", "items": objects}
+        if output.startswith("jsonpath="):
+            click.echo(_expanded(output.removeprefix("jsonpath="), result), nl=False)
+        else:
+            _print(result, output)
     elif not found:
         where = "" if all_namespaces else f" in {namespace} namespace"
         click.echo(f"No resources found{where}.", err=True)
+
+
+def _expanded(template: str, value: Any) -> str:
+    """Return a JSONPath template filled in: text and `{.path}` expressions, without ranges."""
+    from minikube_py.kinds.jsonpath import find
+
+    def one(match: re.Match[str]) -> str:
+        if match[1].startswith('"'):
+            return str(json.loads(match[1]))
+        found = find(value, match[1])
+        return " ".join(json.dumps(item) if isinstance(item, bool | dict | list) else str(item) for item in found)
+
+    return re.sub(r"\{([^{}]*)\}", one, template)
 
 
 def _print(value: Any, output: str) -> None:
@@ -159,7 +182,6 @@ def _describe(client: Client, namespace: str, words: tuple[str, ...]) -> None:
 @click.argument("target")
 @click.pass_obj
 def _logs(client: Client, namespace: str, container: str, follow: bool, previous: bool, tail: int, target: str) -> None:
-    from minikube_py.cli.api import RemoteView
     from minikube_py.cluster.targets import pod_of
 
     pod = pod_of(RemoteView(client), target, namespace)
@@ -193,7 +215,6 @@ def _exec(
 ) -> int:
     if tty:
         raise Failure("exec -t needs kubectl; without it, use exec (or exec -i) with a command", ExitCode.USAGE)
-    from minikube_py.cli.api import RemoteView
     from minikube_py.cli.remote_exec import remote_exec
     from minikube_py.cluster.targets import pod_of
 
@@ -288,3 +309,47 @@ def _scale(client: Client, namespace: str, replicas: int, words: tuple[str, ...]
         body = json.dumps({"spec": {"replicas": replicas}}).encode()
         client.request("PATCH", path, body=body, content_type="application/merge-patch+json")
         click.echo(f"{_printed(kind)}/{quote(name)} scaled")
+
+
+@_kubectl.command("wait")
+@_namespaced
+@click.option("--for", "wanted", required=True, metavar="delete|condition=NAME[=VALUE]")
+@click.option("--timeout", default="30s", callback=duration)
+@click.argument("words", nargs=-1)
+@click.pass_obj
+def _wait(client: Client, namespace: str, wanted: str, timeout: float, words: tuple[str, ...]) -> None:
+    condition = wanted.removeprefix("condition=") if wanted.startswith("condition=") else None
+    if condition is None and wanted != "delete":
+        raise Failure("built in are --for=delete and --for=condition=NAME; kubectl has more", ExitCode.USAGE)
+    for kind, name in _named(client, words):
+        target = Target(kind.resource, name, namespace if kind.namespaced else "")
+
+        def unmet(view: RemoteView, target: Target = target) -> str | None:
+            if condition is None:
+                return f"{target} still exists" if view.get(target.resource, target.name, target.namespace) else None
+            return not_ready(view, target, None, condition)
+
+        _until(client, unmet, timeout)
+        click.echo(f"{_printed(kind)}/{name} " + ("condition met" if condition else "deleted"))
+
+
+@_kubectl.command("rollout")
+@_namespaced
+@click.option("--timeout", default="60s", callback=duration)
+@click.argument("words", nargs=-1)
+@click.pass_obj
+def _rollout(client: Client, namespace: str, timeout: float, words: tuple[str, ...]) -> None:
+    if not words or words[0] != "status":
+        raise Failure("built in is: rollout status; the rest of rollout needs kubectl", ExitCode.USAGE)
+    for kind, name in _named(client, words[1:]):
+        target = Target(kind.resource, name, namespace)
+        _until(client, partial(not_ready, target=target, ready=None, condition=None), timeout)
+        click.echo(f'{kind.kind.lower()} "{name}" successfully rolled out')
+
+
+def _until(client: Client, unmet: Callable[[RemoteView], str | None], timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while (missing := unmet(RemoteView(client))) is not None:
+        if time.monotonic() > deadline:
+            raise Failure(f"timed out waiting for the condition: {missing}")
+        time.sleep(0.05)

@@ -29,7 +29,8 @@ def command_for(verb: str) -> click.Command:
             return _hand_over(kubectl, words, facts)
         if verb == "kubectl":
             raise Failure(
-                "kubectl is not installed; built in are: get, describe, logs, exec, apply, delete, scale",
+                "kubectl is not installed; built in are: "
+                "get, describe, logs, exec, apply, delete, scale, rollout status, wait",
                 ExitCode.USAGE,
             )
         from minikube_py.cli.builtin import run

@@ -31,6 +31,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "apply": ("kubectl", "kubectl apply …, on this cluster."),
     "delete": ("kubectl", "kubectl delete …, on this cluster."),
     "scale": ("kubectl", "kubectl scale …, on this cluster."),
+    "rollout": ("kubectl", "kubectl rollout …, on this cluster."),
+    "wait": ("kubectl", "kubectl wait …, on this cluster."),
     "kubectl": ("kubectl", "Any other kubectl command, on this cluster."),
 }
 
