@@ -268,13 +268,13 @@ class LocalCluster(Composition):
     async def wait_ready(self, timeout: float) -> None:
         """Wait until every workload and pod is ready, and their endpoints are published."""
         await until(self.operations, (*WORKLOADS, "pods"), unready_workloads, timeout)
-        await self.endpoints_published()
+        await self.settle(timeout)
 
     async def settle(self, timeout: float = 10.0) -> None:
-        """Wait until no controller has anything to do now."""
+        """Wait until no controller has anything to do now, nor in a moment: endpoints of new pods are written together."""
         async with asyncio.timeout(timeout):
-            while not all(agent.idle for agent in self._agents):
-                await asyncio.sleep(0)
+            while not all(agent.settled for agent in self._agents):
+                await asyncio.sleep(0.001)
 
     def address(self, target: str, *, port: int | str | None = None, namespace: str = "default") -> tuple[str, int]:
         """Return (IP, port) at which a Service, pod or Ingress is reached from this process."""
