@@ -86,6 +86,7 @@ def _ready(pod: Object) -> bool:
 
 def _services(view: View) -> Iterator[Problem]:
     for service in view.list("services"):
+        yield from _external_ips(service)
         selector = meta.spec(service).get("selector")
         if not selector or meta.spec(service).get("type") == "ExternalName":
             continue
@@ -96,6 +97,17 @@ def _services(view: View) -> Iterator[Problem]:
         yield from _target_ports(service, pods)
         if not any(_ready(pod) for pod in pods):
             yield Problem("MK105", _about(service), f"has 0 of {len(pods)} endpoints ready: callers are refused")
+
+
+def _external_ips(service: Object) -> Iterator[Problem]:
+    """An externalIP is served only where it is an address of the loopback interface."""
+    for ip in meta.spec(service).get("externalIPs") or ():
+        if not str(ip).startswith("127."):
+            yield Problem(
+                "MK110",
+                _about(service),
+                f"externalIP {ip} is not served: everything here is on loopback. Fix: an address in 127.0.0.0/8",
+            )
 
 
 def _selects_nothing(view: View, service: Object, selector: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol, final
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client import Action, Emit, Event, Soon, UpdateStatus, View
+from minikube_py.client.api import Change
 from minikube_py.cni.ipam import Exhausted, InUse
 
 __all__ = ["AddressPool", "ServiceLoadBalancerController"]
@@ -41,20 +42,28 @@ class ServiceLoadBalancerController:
     def __init__(self, pool: AddressPool | None) -> None:
         self._pool = pool
         self._held: dict[Key, str] = {}
+        self._waiting: dict[Key, None] = {}
+        """Who was given none, because it is taken or none is left."""
 
     @property
     def watches(self) -> Mapping[str, Callable[[Event, View], Iterable[Key | Soon]]]:
         return {"services": self._service}
 
     def _service(self, event: Event, view: View) -> Iterable[Key]:
-        if event.key in self._held or meta.spec(event.object).get("type") == "LoadBalancer":
+        held = self._held.get(event.key)
+        if held is not None or meta.spec(event.object).get("type") == "LoadBalancer":
             yield event.key
+        if held is not None and (
+            event.change is Change.DELETED or not _wants(event.object) or _asked(event.object) not in ("", held)
+        ):
+            yield from [*self._waiting]  # in the order they came, after the one that gives its address back
 
     def reconcile(self, key: Key, view: View, now: float) -> Sequence[Action]:
         if self._pool is None:
             return ()
         service = view.get("services", key.name, key.namespace)
         wants = service is not None and _wants(service)
+        self._waiting.pop(key, None)
         if service is None or not wants:
             actions: list[Action] = []
             if (held := self._held.pop(key, None)) is not None:
@@ -80,6 +89,7 @@ class ServiceLoadBalancerController:
                 else:
                     new = pool.lease(str(key))
             except (InUse, Exhausted, ValueError) as error:
+                self._waiting[key] = None
                 text = f"Error syncing load balancer: failed to ensure load balancer: {error}"
                 return [Emit(service, "Warning", "SyncLoadBalancerFailed", text)]
             if address is not None:

@@ -116,7 +116,10 @@ def _ports(service: Object) -> rules.Errors:
         number = port.get("port") or 0
         yield from rules.port_number(number, f"{at}.port")
         protocol = port.get("protocol") or ""
-        yield from rules.protocol(protocol, f"{at}.protocol")
+        if protocol == "SCTP" and type_ != "ExternalName" and not is_headless(service):
+            yield _no_sctp(f"{at}.protocol")
+        else:
+            yield from rules.protocol(protocol, f"{at}.protocol")
         yield from rules.port_name_or_number(port.get("targetPort"), f"{at}.targetPort")
         if app_protocol := port.get("appProtocol"):
             for why in names.qualified_name_errors(app_protocol):
@@ -130,6 +133,16 @@ def _ports(service: Object) -> rules.Errors:
             if (protocol, node_port) in node_ports:
                 yield errors.duplicate(f"{at}.nodePort", node_port)
             node_ports.add((protocol, node_port))
+
+
+def _no_sctp(path: str) -> errors.FieldError:
+    """Refuse what the real server takes: an address that never answers would be the worse surprise.
+
+    Headless Services may have it, because DNS is all there is of them.
+    """
+    refused = errors.not_supported(path, "SCTP", ("TCP", "UDP"))
+    why = "minikube_py's proxy carries no SCTP (the port of a headless Service may have it: it is in DNS alone)"
+    return errors.FieldError(path, refused.reason, f"{refused.message}: {why}")
 
 
 def _go_port(protocol: str, port: int) -> GoText:
@@ -255,7 +268,7 @@ KIND = Kind(
         "spec.type": service_type,
     },
     unsupported={
-        "spec.ports[].protocol=SCTP": "SCTP has no sockets here; the port is stored and nothing listens on it",
+        "spec.ports[].protocol=SCTP": "SCTP has no sockets here; the port is in DNS, and nothing listens on it",
         "spec.ipFamilies[]=IPv6": "addresses are IPv4 only",
         "spec.trafficDistribution": "endpoints are picked without regard to zones",
     },

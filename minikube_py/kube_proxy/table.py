@@ -168,15 +168,18 @@ def service_of(endpoint_slice: Mapping[str, Any]) -> Key | None:
 
 
 def node_info(node: Object) -> NodeInfo:
-    """Read a Node."""
+    """Read a Node; one that has fallen silent answers at none of its addresses."""
     spec = meta.spec(node)
+    silent = any(
+        c.get("type") == "Ready" and c.get("status") == "Unknown" for c in meta.status(node).get("conditions") or ()
+    )
     ranges = spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else [])
     return NodeInfo(
         meta.name(node),
         tuple(
             entry["address"]
             for entry in meta.status(node).get("addresses") or ()
-            if entry.get("type") == "InternalIP" and _is_ipv4(entry.get("address"))
+            if not silent and entry.get("type") == "InternalIP" and _is_ipv4(entry.get("address"))
         ),
         tuple(IPv4Network(cidr) for cidr in ranges if "." in cidr),
     )
@@ -234,6 +237,11 @@ def _is_ipv4(ip: str | None) -> bool:
     return True
 
 
+def _is_loopback(ip: str | None) -> bool:
+    """Tell whether an address may be opened: nothing here is ever served to another machine."""
+    return _is_ipv4(ip) and IPv4Address(ip or "").is_loopback
+
+
 def _frontends(
     service: Object, port: Mapping[str, Any], of: ServicePort, cluster_ips: list[str], nodes: tuple[NodeInfo, ...]
 ) -> Iterable[Frontend]:
@@ -242,12 +250,12 @@ def _frontends(
     for ip in cluster_ips:
         yield Frontend(ip, number, protocol, of, Reach.CLUSTER_IP)
     for ip in spec.get("externalIPs") or ():
-        if _is_ipv4(ip):
+        if _is_loopback(ip):
             yield Frontend(ip, number, protocol, of, Reach.EXTERNAL_IP)
     if spec.get("type") == "LoadBalancer":
         for entry in (meta.status(service).get("loadBalancer") or {}).get("ingress") or ():
             # ipMode Proxy: the balancer terminates connections itself, so nodes don't capture its address (KEP-1860).
-            if _is_ipv4(entry.get("ip")) and entry.get("ipMode", "VIP") == "VIP":
+            if _is_loopback(entry.get("ip")) and entry.get("ipMode", "VIP") == "VIP":
                 yield Frontend(entry["ip"], number, protocol, of, Reach.LOAD_BALANCER)
     if port.get("nodePort") and spec.get("type") in ("NodePort", "LoadBalancer"):
         for node in nodes:
