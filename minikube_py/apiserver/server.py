@@ -11,11 +11,12 @@ Left out: HTTP/2, CBOR and protobuf answers, RBAC, API aggregation, admission we
 import asyncio
 import errno
 import hashlib
+import inspect
 import logging
 import socket
 import ssl
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from minikube_py.aiokit.clock import Clock
 from minikube_py.apimachinery import errors
@@ -39,6 +40,9 @@ DEFAULT_PORT = 6443
 _TRIES = 100
 """Ports to try from the default one on before any free one is taken."""
 
+Extra: TypeAlias = Callable[[Mapping[str, str]], Any | Awaitable[Any]]
+"""Answers a GET beside the Kubernetes API: query parameters in, JSON out; may be async."""
+
 _KEEPALIVE = 120.0
 """Seconds an idle connection stays: longer than Go's 90, so that the client closes it and never loses a request."""
 
@@ -59,7 +63,8 @@ class APIServer:
     """The HTTP front of one cluster's operations.
 
     `port=None` takes 6443 or the next free one, a number exactly that one, 0 any. `version` is what /version says;
-    kubectl's dispatcher runs the client that fits it.
+    kubectl's dispatcher runs the client that fits it. `extra` maps further paths (`minikube-py/v1/why`) to handlers;
+    they need a token as the API does.
 
     Resource handling: `start()` opens one listening socket, `stop()` ends all watches, streams and connections.
     Error handling: `start()` raises PortTaken. Every failure of a request is a Status; a bug is a 500, logged.
@@ -75,6 +80,7 @@ class APIServer:
         port: int | None = None,
         credentials: Credentials,
         version: str = "1.32.4",
+        extra: Mapping[str, Extra] | None = None,
     ) -> None:
         self.operations = operations
         self.credentials = credentials
@@ -83,6 +89,7 @@ class APIServer:
         self._host = host
         self._wanted_port = port
         self._version = version
+        self._extra = dict(extra or {})
         self._port = 0
         self._runner: Any = None
         self._documents = openapi.Documents(self._described_kinds)
@@ -214,6 +221,11 @@ class APIServer:
         exchange = Exchange(request, parts, request.query, user)
         if (target := routes.target(parts)) is not None:
             return await self._resource(exchange, target)
+        if (handler := self._extra.get("/".join(parts))) is not None:
+            if exchange.method not in ("GET", "HEAD"):
+                raise errors.method_not_allowed()
+            found = handler(exchange.query)
+            return exchange.json(await found if inspect.isawaitable(found) else found)
         return self._document(exchange)
 
     def _authenticate(self, request: "web.BaseRequest", parts: list[str]) -> User:

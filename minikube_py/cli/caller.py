@@ -1,9 +1,11 @@
 """The pod (or the outside) that `mkpy curl` and `mkpy dig` call as."""
 
 import socket
+import time
 from typing import Any
 
 from minikube_py.apimachinery import meta, names
+from minikube_py.apimachinery.errors import StatusError
 from minikube_py.cli.api import Client, RemoteView
 from minikube_py.cli.console import ExitCode, Failure
 from minikube_py.cluster.caller import Caller, outside, pod_caller
@@ -20,6 +22,7 @@ class CommandCaller:
         self.ip = who.ip
         self._client = client
         self._view = view
+        self._begun = time.time()
 
     def locate(self, host: str, port: int) -> tuple[str, int]:
         return self.who.locate(host, port)
@@ -40,15 +43,22 @@ class CommandCaller:
         detail = error.__notes__[0] if getattr(error, "__notes__", None) else str(error.args[-1])
         return detail + (f"\ndid you mean {nearest}?" if nearest and nearest != first else "")
 
-    def explain(self, symptom: str) -> str:
-        """Say why a connection failed: the cluster's own record of denials first, then the usual suspects."""
+    def explain(self, symptom: str, target: str = "") -> str:
+        """Say why a connection failed: the cluster's own record of denials first, then the walk to `target`
+        (host:port), then the usual suspects.
+        """
+        query = {"source": self.who.ip or "127.0.0.1", "since": f"{self._begun - 0.01:.3f}"}
         try:
-            denials = self._client.request("GET", "/minikube-py/denials", query={"source": self.who.ip or "127.0.0.1"})
-        except Exception:  # the explanation is an extra: without it the symptom still stands
-            denials = []
-        if denials:
-            last = denials[-1]
-            return f"DROPPED {self.who.name} -> {last['destination']}:{last['port']}: {last['because']}"
+            if denials := self._client.request("GET", "/minikube-py/v1/denials", query=query):
+                last = denials[-1]
+                return f"DROPPED {self.who.name} -> {last['destination']}:{last['port']}: {last['because']}"
+            if target:
+                query = {"from": self.who.ip or "outside", "to": target, "probe": "0"}
+                answer = self._client.request("GET", "/minikube-py/v1/why", query=query)
+                if not answer["reachable"]:
+                    return f"{answer['because']}\nnext: mkpy why {self.who.name} {target}"
+        except (Failure, StatusError, OSError, ValueError, KeyError):
+            pass  # the explanation is an extra: without it the symptom still stands
         return symptom
 
 

@@ -49,7 +49,8 @@ def command(name: str, from_pod: str | None, namespace: str | None, show: bool, 
         note(shlex.join(full))
     code = subprocess.run(full, check=False).returncode
     if code in _SYMPTOMS:
-        note(as_pod.explain(_SYMPTOMS[code]))
+        host, port = next(_targets(arguments), ("", 0))
+        note(as_pod.explain(_SYMPTOMS[code], f"{host}:{port}" if host else ""))
     return code
 
 

@@ -21,9 +21,12 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Play one of the demos."),
     "curl": ("curl", "Run the real curl, as a pod or from outside."),
     "dig": ("dig", "Ask the cluster's DNS, as a pod or from outside."),
+    "why": ("why", "Say why a pod reaches another or not, hop by hop."),
+    "matrix": ("matrix", "Print who reaches whom."),
     "kubeconfig": ("kubeconfig", "Print the kubeconfig's path."),
     "env": ("env", "Print shell exports: KUBECONFIG and addresses."),
     "kill": ("kill", "Kill a pod, or one pod of a workload."),
+    "node": ("node", "Add, remove, switch off and on, cordon and drain nodes."),
     "get": ("kubectl", "kubectl get …, on this cluster."),
     "describe": ("kubectl", "kubectl describe …, on this cluster."),
     "logs": ("kubectl", "kubectl logs …, on this cluster."),
@@ -36,7 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "kubectl": ("kubectl", "Any other kubectl command, on this cluster."),
 }
 
-_LATER = ("why", "flows", "doctor", "matrix", "dashboard", "learn", "export", "shell")
+_LATER = ("flows", "doctor", "dashboard", "learn", "export", "shell")
 
 
 class _Verbs(click.Group):

@@ -273,6 +273,7 @@ class Composition:
                 port=None if wanted.port == ApiServer().port else wanted.port,
                 version=wanted.version if wanted.version.count(".") == 2 else f"{wanted.version}.4",
                 credentials=self.credentials,
+                extra=self.questions(),
             )
             await self._api.start()
             self._on_stop("API server", self._api.stop)
@@ -286,6 +287,10 @@ class Composition:
         self._on_stop("API server's door", door.close)
         for obj in (*addons.kubernetes_endpoints(node.ip, API_PORT), *system_pods.components(node.node)):
             self.operations.create(obj)
+
+    def questions(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:
+        """Return what the API server answers beside the Kubernetes API: path → handler of the query."""
+        return {}
 
     @cached_property
     def credentials(self) -> "Credentials":

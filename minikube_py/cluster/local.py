@@ -1,9 +1,9 @@
 """What people ask of a running cluster: apply, wait, scale, kill, look. For code on the cluster's own loop."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.errors import StatusError, not_found
@@ -16,6 +16,10 @@ from minikube_py.cluster.problems import Problem, problems
 from minikube_py.cluster.targets import Target, UnknownTarget, is_ready, kind_named, parse, pod_of, pods_of
 from minikube_py.cluster.urls import scheme, urls
 from minikube_py.cluster.waiting import WORKLOADS, not_ready, unready_workloads, until
+
+if TYPE_CHECKING:
+    from minikube_py.cluster.reachability import Reachability
+    from minikube_py.cluster.why import Why
 
 __all__ = ["LocalCluster", "StartError"]
 
@@ -269,6 +273,63 @@ class LocalCluster(Composition):
         """Wait until every workload and pod is ready, and their endpoints are published."""
         await until(self.operations, (*WORKLOADS, "pods"), unready_workloads, timeout)
         await self.settle(timeout)
+
+    # Questions
+
+    async def why(self, source: str, destination: str, *, namespace: str = "default", measured: bool = True) -> "Why":
+        """Return whether and why `source` reaches `destination`; see `cluster.why`."""
+        from minikube_py.cluster.why import why
+
+        return await why(self, source, destination, namespace=namespace, measured=measured)
+
+    async def matrix(self, *, namespace: str | None = None, measured: bool = False) -> "Reachability":
+        """Return who reaches whom, in one namespace or in all but the system's; see `cluster.reachability`."""
+        from minikube_py.cluster.reachability import reachability
+
+        return await reachability(self, namespace=namespace, measured=measured)
+
+    def denials(self, *, source: str | None = None, since: float = 0.0) -> list[dict[str, Any]]:
+        """Return the denials that are still remembered, oldest first; `since` is in seconds since the epoch."""
+        self.fabric.filters.look()
+        return [
+            {
+                "time": denial.at,
+                "source": denial.flow.source,
+                "destination": denial.flow.destination,
+                "port": denial.flow.port,
+                "protocol": denial.flow.protocol,
+                "because": denial.verdict.because,
+                "policies": list(denial.verdict.policies),
+            }
+            for denial in self.fabric.denials
+            if denial.at >= since and source in (None, denial.flow.source)
+        ]
+
+    def questions(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:
+        async def why(query: Mapping[str, str]) -> Any:
+            try:
+                answer = await self.why(
+                    query.get("from", ""),
+                    query.get("to", ""),
+                    namespace=query.get("namespace") or "default",
+                    measured=query.get("probe") != "0",
+                )
+            except UnknownTarget as error:
+                raise StatusError(404, "NotFound", str(error)) from None
+            return answer.as_json()
+
+        async def matrix(query: Mapping[str, str]) -> Any:
+            found = await self.matrix(namespace=query.get("namespace") or None, measured=query.get("probe") == "1")
+            return found.as_json()
+
+        def denials(query: Mapping[str, str]) -> Any:
+            return self.denials(source=query.get("source"), since=float(query.get("since") or 0))
+
+        return {
+            "minikube-py/v1/why": why,
+            "minikube-py/v1/matrix": matrix,
+            "minikube-py/v1/denials": denials,
+        }
 
     async def settle(self, timeout: float = 10.0) -> None:
         """Wait until no controller has anything to do now, nor in a moment: endpoints of new pods are written together."""

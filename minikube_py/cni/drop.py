@@ -24,7 +24,7 @@ from collections.abc import Callable
 
 from minikube_py.cni.cbpf import Ranges, compile_ranges, fitting
 
-__all__ = ["Dropped", "Hole", "drops_work", "filter_datagrams", "syn_sent"]
+__all__ = ["Dropped", "Hole", "drops_work", "filter_datagrams", "listens", "syn_sent"]
 
 logger = logging.getLogger(__name__)
 
@@ -147,16 +147,26 @@ Dropped = tuple[str, int, str, int]
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY, _NLMSG_ERROR, _NLMSG_DONE = 20, 2, 3
 _REQUEST_DUMP = 0x301
-_SYN_SENT = 2
+_SYN_SENT, _LISTEN = 2, 10
+
+
+def listens(ip: str, port: int) -> bool | None:
+    """Tell whether any program of this machine listens on a TCP address; None where it can't be asked."""
+    found = _sockets(_LISTEN)
+    return None if found is None else any(at == port and here in (ip, "0.0.0.0") for here, at, _, _ in found)
 
 
 def syn_sent() -> set[Dropped]:
     """Return the connects of this machine that wait for an answer (sock_diag(7)); empty where it can't be asked."""
+    return _sockets(_SYN_SENT) or set()
+
+
+def _sockets(state: int) -> set[Dropped] | None:
     found: set[Dropped] = set()
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as netlink:
             netlink.settimeout(0.2)
-            request = struct.pack("=BBBBI48x", socket.AF_INET, socket.IPPROTO_TCP, 0, 0, 1 << _SYN_SENT)
+            request = struct.pack("=BBBBI48x", socket.AF_INET, socket.IPPROTO_TCP, 0, 0, 1 << state)
             header = struct.pack("=IHHII", 16 + len(request), _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 1, 0)
             netlink.send(header + request)
             while True:
@@ -172,7 +182,7 @@ def syn_sent() -> set[Dropped]:
                     found.add((source, sport, destination, dport))
                     at += (length + 3) & ~3
     except (OSError, AttributeError):
-        return found
+        return None
 
 
 _known: bool | None = None

@@ -124,6 +124,10 @@ class Fabric:
         self._namespaces.add(namespace)
         return namespace
 
+    def find(self, ip: str) -> NetworkNamespace | None:
+        """Return the namespace at an address."""
+        return next((one for one in self._namespaces if one.ip == ip and not one.closed), None)
+
     def forget_namespace(self, namespace: NetworkNamespace) -> None:
         self._namespaces.discard(namespace)
 

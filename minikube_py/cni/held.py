@@ -42,6 +42,16 @@ class HeldConnections:
     def __len__(self) -> int:
         return len(self._held)
 
+    def holds(self, caller: tuple[str, int]) -> bool:
+        """Tell whether the connection from this address and port is held."""
+        for sock in self._held:
+            try:
+                if sock.getpeername() == caller:
+                    return True
+            except OSError:
+                continue  # it has gone away
+        return False
+
     def add(self, sock: TrackedSocket, owner: object, again: Callable[[], object], gone: Callable[[], object]) -> None:
         """Hold `sock`; then call `again` to have it judged anew, or `gone` once it is closed."""
         if len(self._held) >= _MOST:

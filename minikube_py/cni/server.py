@@ -48,7 +48,8 @@ class PodServer(asyncio.AbstractServer):
         self.port = port
         """As the pod sees it; `sockets` show the real one."""
         self._factory = factory
-        self._local_only = local_only
+        self.local_only = local_only
+        """Bound to localhost: others are refused."""
         self._tls: dict[str, Any] = {}
         if tls:
             self._tls = {
@@ -131,7 +132,7 @@ class PodServer(asyncio.AbstractServer):
     def adopt(self, sock: TrackedSocket, caller: str, closed: Closed | None) -> None:
         """Serve an accepted connection that policy has let through."""
         namespace = self.namespace
-        if self._local_only and caller != namespace.ip:
+        if self.local_only and caller != namespace.ip:
             reset(sock)  # bound to localhost: nothing listens there for others
             if closed:
                 closed(0, 0)

@@ -28,7 +28,7 @@ from minikube_py.kube_proxy import table
 from minikube_py.kube_proxy.balancer import Balancer, Mode
 from minikube_py.kube_proxy.table import Endpoint, Frontend, NodeInfo, PortTable, Reach, ServicePort, ServiceTable
 
-__all__ = ["EndpointStats", "KubeProxy", "Published"]
+__all__ = ["EndpointStats", "KubeProxy", "Published", "Route"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +81,19 @@ class _Service:
     table: ServiceTable | None = None
     ports: dict[ServicePort, _Port] = field(default_factory=dict)
     listeners: dict[Frontend, Listener | UdpListener] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What happens to a call to one of a Service's addresses."""
+
+    service: Key
+    frontend: Frontend
+    endpoints: tuple[Endpoint, ...]
+    """To one of these; none: refused, or dropped if `silent`."""
+    seen_as: str
+    """As in `cni.types.Flow`."""
+    silent: bool
 
 
 class Published:
@@ -152,6 +165,22 @@ class KubeProxy:
         service = self._services.get(Key(namespace, name))
         found = self._port(service, port) if service else None
         return found.everywhere if found else ()
+
+    def route(self, ip: str, port: int, source: str, protocol: str = "TCP") -> Route | None:
+        """Return what happens to a call from `source` to an address; None if it is no Service's."""
+        for key, entry in self._services.items():
+            for frontend in entry.table.frontends if entry.table else ():
+                if (frontend.ip, frontend.port, frontend.protocol) != (ip, port, protocol) or entry.table is None:
+                    continue
+                admitted = frontend.reach is not Reach.LOAD_BALANCER or entry.table.admits(source)
+                return Route(
+                    key,
+                    frontend,
+                    self._candidates(entry, frontend, source) if admitted else (),
+                    self._seen_as(entry, frontend),
+                    silent=not admitted or entry.table.silent(frontend),
+                )
+        return None
 
     def publish(self, ip: str, port: int, namespace: str, service: str, service_port: str | int) -> Published:
         """Open a TCP port of a Service (by name or number) on another address, such as the ingress on 127.0.0.1:8080.

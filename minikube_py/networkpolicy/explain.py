@@ -10,7 +10,7 @@ It asks the same compiled rules as `decide` and never decides by itself.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minikube_py.apimachinery.meta import Object
 from minikube_py.cni.types import Flow
@@ -69,6 +69,7 @@ class Walk:
 def explain(policy_set: PolicySet, flow: Flow, services: Sequence[Object] = ()) -> Walk:
     """Walk through the decision about a flow; `services` are for hints about Service ports."""
     decision = decide(policy_set, flow)
+    seen = replace(flow, source=flow.seen_as, seen_as="") if flow.seen_as else flow
     source, destination = policy_set.pods.get(flow.source), policy_set.pods.get(flow.destination)
     selecting = {
         str(policy)
@@ -86,7 +87,7 @@ def explain(policy_set: PolicySet, flow: Flow, services: Sequence[Object] = ()) 
         destination=_who(policy_set, flow.destination, destination),
         steps=(
             _step(policy_set, flow, Direction.EGRESS, source, destination, decision.egress),
-            _step(policy_set, flow, Direction.INGRESS, destination, source, decision.ingress),
+            _step(policy_set, seen, Direction.INGRESS, destination, policy_set.pods.get(seen.source), decision.ingress),
         ),
         hints=tuple(hints),
     )

@@ -6,7 +6,7 @@ api    .    -    .
 outside .   X    X
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,7 @@ def matrix(
     policy_set: PolicySet,
     *,
     namespace: str | None = None,
+    except_namespaces: Collection[str] = (),
     ports: Sequence[Port] = (),
     outside: Iterable[str] = (OUTSIDE,),
 ) -> Matrix:
@@ -95,7 +96,11 @@ def matrix(
     `outside` are further source addresses.
     """
     pods = sorted(
-        (e for e in policy_set.pods.values() if namespace is None or e.namespace == namespace),
+        (
+            e
+            for e in policy_set.pods.values()
+            if (namespace is None and e.namespace not in except_namespaces) or e.namespace == namespace
+        ),
         key=lambda e: (e.namespace, e.name, e.ip),
     )
     rows = [(str(pod), pod.ip) for pod in pods] + [(address, address) for address in outside]
