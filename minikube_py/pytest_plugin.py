@@ -9,6 +9,7 @@ to the root folder), YAML text, and the options of `Cluster`. Override the fixtu
 `minicluster_config` and `minicluster_manifests` (all of session scope) to say what every cluster gets.
 """
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,13 @@ def minicluster_module(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
 def minicluster_session(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
     """One cluster for the whole session (for each worker, under xdist)."""
     yield from _cluster(request)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Keep what pods print apart from what the test prints: pytest has just put its own streams in place."""
+    if output := sys.modules.get("minikube_py.kubelet.output"):  # else no cluster has been started
+        output.renew()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -28,6 +28,7 @@ from minikube_py.cni.resolvconf import ResolvConf
 from minikube_py.cni.resolver import StubResolver
 from minikube_py.cni.types import Resolver
 from minikube_py.images.catalog import Catalog
+from minikube_py.kubelet import output
 from minikube_py.kubelet.environment import service_variables
 from minikube_py.kubelet.network import Announcer, Network
 from minikube_py.kubelet.node import CAPACITY, node_object
@@ -115,6 +116,7 @@ class Kubelet:
         self._scope = TaskScope(f"kubelet {node}")
         self._subscription: Subscription | None = None
         self._namespace: Any = None
+        self._routes_output = False
         self._stopping = False
 
     # Start and stop
@@ -129,6 +131,8 @@ class Kubelet:
         self._scope.spawn(self._run(), name=f"kubelet {self.node}")
         self._scope.spawn(self._write_events(), name=f"kubelet {self.node} events")
         self._subscription = self.api.subscribe(("pods", "services", "configmaps", "secrets"), self._changed)
+        output.install()
+        self._routes_output = True
 
     def _register(self) -> None:
         node = node_object(
@@ -144,9 +148,15 @@ class Kubelet:
         if self.api.get("nodes", self.node) is None:
             self.api.create(node)
 
+        def join(stored: Object) -> None:
+            """Bring a Node that somebody else made in line with what its machine is, as a real kubelet does."""
+            stored["metadata"]["labels"] = {**(stored["metadata"].get("labels") or {}), **node["metadata"]["labels"]}
+            stored["spec"] = {**node["spec"], **(stored.get("spec") or {})}
+
         def register(stored: Object) -> None:
             stored["status"] = node["status"]
 
+        self.api.modify("nodes", self.node, "", join)
         self.api.modify("nodes", self.node, "", register, subresource="status")
         stored = self.api.get("nodes", self.node)
         if stored is not None:
@@ -171,6 +181,9 @@ class Kubelet:
         if self._namespace is not None:
             namespace, self._namespace = self._namespace, None
             await namespace.close(0.0)
+        if self._routes_output:
+            self._routes_output = False
+            output.uninstall()
         if self._made_state_dir:
             shutil.rmtree(self._made_state_dir, ignore_errors=True)
             self._made_state_dir = None

@@ -6,7 +6,6 @@ kubelet's words. Exec runs the built-in shell and its tools, never a program of 
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from minikube_py.aiokit.linelog import LineLog
 from minikube_py.aiokit.tasks import TaskScope
@@ -14,6 +13,7 @@ from minikube_py.apimachinery.errors import StatusError, bad_request, not_found
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.runtime import Streams
 from minikube_py.images import exec as images_exec
+from minikube_py.images.container import Container
 from minikube_py.kubelet.agent import Kubelet
 from minikube_py.kubelet.worker import Instance, PodWorker
 
@@ -76,29 +76,20 @@ class KubeletRuntime:
     async def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], streams: Streams) -> int:
         """Run a command; 126 or 127 with the runtime's message on stderr when there is no such program."""
         worker, instance = self._running(namespace, pod, container)
-        context = worker.namespace.context.copy()
-        chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
-        inner = replace(
-            instance.container,
-            write=lambda text: chunks.put_nowait(text.encode("utf-8", "surrogateescape")),
-            stdin=streams.stdin,
-            tty=streams.tty,
-        )
-        inner.extra.update({"stderr": streams.stderr, "resize": streams.resize})
+        assert instance.task is not None
         task = self._scope.spawn(
-            _quietly(images_exec.run(inner, command), chunks),
+            _exec(instance.container, command, streams),
             name=f"exec {namespace}/{pod}/{container}",
-            context=context,
+            context=worker.namespace.context.copy(),
         )
         try:
-            while (chunk := await chunks.get()) is not None:
-                await streams.stdout(chunk)
-            code, message = await task
+            await asyncio.wait((task, instance.task), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                return 137  # the container has ended, and everything in it
+            return int(await task)
         finally:
             task.cancel()
-        if message:
-            await streams.stderr(f"{message}\n".encode())
-        return int(code)
+            await asyncio.gather(task, return_exceptions=True)
 
     async def attach(self, namespace: str, pod: str, container: str, streams: Streams) -> int:
         """Join the main process: its output from now on, and its stdin if the manifest has one."""
@@ -146,16 +137,16 @@ class KubeletRuntime:
         return {}
 
 
-async def _quietly(coro: "asyncio.Future[int] | object", chunks: "asyncio.Queue[bytes | None]") -> tuple[int, str]:
-    """Run an exec to its end, then end the stream of its output."""
+async def _exec(container: Container, command: Sequence[str], streams: Streams) -> int:
+    """Run an exec to its end; what can't start is told in runc's words, with Docker's exit codes."""
     try:
-        return int(await coro), ""  # type: ignore[misc]  # a coroutine; typed loosely for TaskScope
-    except images_exec.NotFound as error:
-        return 127, f"OCI runtime exec failed: {error}"
-    except SystemExit as error:
-        return (error.code if isinstance(error.code, int) else 1), ""
-    finally:
-        chunks.put_nowait(None)
+        return await images_exec.execute(container, command, streams)
+    except (images_exec.NotFound, images_exec.PermissionDenied) as error:
+        message = f"OCI runtime exec failed: exec failed: unable to start container process: {error}: unknown"
+        await streams.stderr(f"{message}\n".encode())
+        return 127 if isinstance(error, images_exec.NotFound) else 126
+    except ConnectionError:
+        return 141  # the client is gone: SIGPIPE
 
 
 async def _feed(source: asyncio.StreamReader, target: asyncio.StreamReader) -> None:

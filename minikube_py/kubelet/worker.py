@@ -11,6 +11,7 @@ Status is written at most once per settled state: a pod whose containers come up
 import asyncio
 import contextvars
 import logging
+import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -30,7 +31,7 @@ from minikube_py.images.catalog import AbsentImage, BadMapping
 from minikube_py.images.container import Container, PodInfo
 from minikube_py.images.expansion import expand
 from minikube_py.images.grpc_health import check as grpc_check
-from minikube_py.kubelet import ports, prober
+from minikube_py.kubelet import output, ports, prober
 from minikube_py.kubelet.environment import ConfigError, container_environment, field_value, resource_value
 from minikube_py.kubelet.mounts import PodFiles, PodFolders
 from minikube_py.kubelet.podstate import (
@@ -359,13 +360,30 @@ class PodWorker:
         self._event("Normal", "Created", f"Created container: {name}", name)
         log = LineLog()
         container.write = lambda text: log.write(text, self._kubelet.clock.now())
+        output.renew()
         if (old := self.instances.get(name)) is not None:
             self.previous[name] = old.log
         instance = self.instances[name] = Instance(container, log, attempt)
         context = self.namespace.context.copy()
         context.run(CURRENT.set, f"{self.key}/{name}")
+        context.run(output.OUTPUT.set, self._output(log))
         instance.task = self._spawn(self._run(name, instance, main), name, context)
         return None
+
+    def _output(self, log: LineLog) -> Callable[[str, str], None]:
+        """Return what puts a program's output into its log, also from the threads it runs."""
+        loop, thread, clock = asyncio.get_running_loop(), threading.get_ident(), self._kubelet.clock
+
+        def write(text: str, stream: str) -> None:
+            if threading.get_ident() == thread:
+                log.write(text, clock.now(), stream)
+                return
+            try:
+                loop.call_soon_threadsafe(log.write, text, clock.now(), stream)
+            except RuntimeError:
+                pass  # the cluster has ended; its threads need a moment longer
+
+        return write
 
     def _container(self, spec: Mapping[str, Any], attempt: int) -> Container:
         kubelet, pod = self._kubelet, self.pod
@@ -539,23 +557,32 @@ class PodWorker:
 
     async def _exec_action(self, container: Container, command: Sequence[str], timeout: float) -> None:
         output: list[str] = []
+        missing: set[str] = set()
         context = self.namespace.context.copy()
         inner = replace(container, write=output.append, stdin=None)
-        task = self._spawn(images_exec.run(inner, list(command)), "exec", context)
+        task = self._spawn(images_exec.run(inner, list(command), missing=missing), "exec", context)
+        message = ""
         try:
             async with asyncio.timeout(timeout):
                 code = await task
         except TimeoutError:
             raise ProbeFailed(f"command {' '.join(command)!r} timed out") from None
-        except images_exec.NotFound as error:
-            # A stand-in lacks the tools of the image that it stands for; a real container of it would have them.
-            if not images_exec.is_shell_image(container.image):
-                return
-            raise ProbeFailed(str(error)) from None
-        if code == 127 and not images_exec.is_shell_image(container.image):
-            return
-        if code:
-            raise ProbeFailed("".join(output)[:_OUTPUT_LIMIT] or f"command exited with status {code}")
+        except (images_exec.NotFound, images_exec.PermissionDenied) as error:
+            code, message = 127, f"unable to start container process: {error}"
+        if code and not self._forgiven(container, missing):
+            raise ProbeFailed(message or "".join(output)[:_OUTPUT_LIMIT] or f"command exited with status {code}")
+
+    def _forgiven(self, container: Container, missing: set[str]) -> bool:
+        """Tell whether a command failed only for what a stand-in lacks and a real container of the image would have.
+
+        1. A program: no stand-in has its image's own, but in a tool box an unknown one is an error.
+        2. A file, if the image is unknown: nobody can tell whether its program would have written it.
+        """
+        if not missing or images_exec.is_shell_image(container.image):
+            return False
+        if not self._kubelet.catalog.known(container.image):
+            return container.extra.get("shell_main") is None
+        return any("/" not in name or name.startswith(("/bin/", "/usr/", "/opt/")) for name in missing)
 
     async def _hook(self, container: Container, hook: Mapping[str, Any]) -> None:
         spec = self.spec_of(container.name)
