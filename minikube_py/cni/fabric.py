@@ -12,9 +12,9 @@ import errno
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.cni import splice
@@ -239,6 +239,10 @@ class Fabric:
                     closed(received, sent)
 
         self._scope.spawn(carry(), name=f"splice {caller} to {ip}:{port}", context=self.context())
+
+    def run(self, program: Coroutine[Any, Any, None], name: str) -> None:
+        """Run what a node itself does on the network, until the fabric closes."""
+        self._scope.spawn(program, name=name, context=self.context())
 
     # Policy
 

@@ -11,9 +11,9 @@ so the source address is the caller's, and the speed that of calling the pod.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minikube_py.cni.accept import AcceptLoop, Address, TrackedSocket, reset
 from minikube_py.cni.types import Flow
@@ -41,7 +41,7 @@ class Outcome(Enum):
 class Connection:
     """An accepted connection that nobody has read from yet.
 
-    Its handler must call exactly one of `hand_off`, `hold` and `reset`.
+    Its handler must call exactly one of `hand_off`, `serve`, `hold` and `reset`.
     """
 
     __slots__ = ("_fabric", "_refused", "_socket", "destination", "listener", "source")
@@ -97,6 +97,10 @@ class Connection:
 
         self._fabric.held.add(self._socket, self.listener, again, gone)
         return Outcome.HELD
+
+    def serve(self, program: Callable[[TrackedSocket], Coroutine[Any, Any, None]]) -> None:
+        """Let `program` speak with the caller, and close the socket: it is the node itself that was called, no pod."""
+        self._fabric.run(program(self._socket), f"call of {self.source[0]} to {self.destination[0]}")
 
     def hold(self) -> None:
         """Drop: the caller gets no answer, until the listener's held connections are judged anew or it gives up."""

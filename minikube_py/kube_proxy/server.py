@@ -24,7 +24,7 @@ from minikube_py.cni.fabric import Fabric
 from minikube_py.cni.filters import Target
 from minikube_py.cni.listener import Connection, Listener, Outcome
 from minikube_py.cni.udp import UdpListener
-from minikube_py.kube_proxy import table
+from minikube_py.kube_proxy import healthcheck, table
 from minikube_py.kube_proxy.balancer import Balancer, Mode
 from minikube_py.kube_proxy.table import Endpoint, Frontend, NodeInfo, PortTable, Reach, ServicePort, ServiceTable
 
@@ -254,6 +254,7 @@ class KubeProxy:
             else None
         )
         wanted = {one: None for one in new.frontends if new.ports[one.service_port].everywhere} if new else {}
+        wanted.update(dict.fromkeys(new.health_checks) if new else {})
         for frontend in [one for one in entry.listeners if one not in wanted]:
             entry.listeners.pop(frontend).close()
         if new is not None:
@@ -347,6 +348,8 @@ class KubeProxy:
         return service.candidates(frontend, source, node, from_pod=self._fabric.addresses.is_pod(source))
 
     def _handler(self, entry: _Service, frontend: Frontend) -> Callable[[Connection], None]:
+        if frontend.reach is Reach.HEALTH_CHECK:
+            return self._health_check(entry, frontend)
         balanced = frontend.reach is Reach.LOAD_BALANCER
 
         def connected(connection: Connection) -> None:
@@ -360,6 +363,16 @@ class KubeProxy:
             else:
                 seen_as = self._seen_as(entry, frontend)
                 self._hand_over(connection, entry, frontend.service_port, candidates, service.affinity, seen_as)
+
+        return connected
+
+    def _health_check(self, entry: _Service, frontend: Frontend) -> Callable[[Connection], None]:
+        def connected(connection: Connection) -> None:
+            if (service := entry.table) is None:
+                connection.reset()
+                return
+            whole = healthcheck.answer(service.key, service.local_ready.get(frontend.node, 0), self._clock.now())
+            connection.serve(lambda sock: healthcheck.serve(sock, whole))
 
         return connected
 

@@ -8,7 +8,7 @@ still serving. It is applied after the traffic policy has chosen whose endpoints
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
@@ -57,6 +57,8 @@ class Reach(Enum):
     NODE_PORT = "NodePort"
     LOAD_BALANCER = "LoadBalancer"
     EXTERNAL_IP = "ExternalIP"
+    HEALTH_CHECK = "HealthCheck"
+    """A node's healthCheckNodePort: answered by the proxy itself, with endpoints and without."""
 
 
 class ServicePort(NamedTuple):
@@ -120,6 +122,10 @@ class ServiceTable:
     external_local: bool = False
     source_ranges: tuple[IPv4Network, ...] = ()
     """Who may call the load balancer's addresses; empty: everybody."""
+    health_checks: tuple[Frontend, ...] = ()
+    """The healthCheckNodePort of each node."""
+    local_ready: Mapping[str, int] = field(default_factory=dict)
+    """Node → how many ready endpoints it has, counted by address; filled in if there are health checks."""
 
     def admits(self, source: str) -> bool:
         """Tell whether `loadBalancerSourceRanges` let a caller in."""
@@ -197,6 +203,7 @@ def compile_service(service: Object, slices: Sequence[Object], nodes: Iterable[N
     nodes = tuple(nodes)
     ports: dict[ServicePort, PortTable] = {}
     frontends: list[Frontend] = []
+    ready: dict[str, set[str]] = {}
     for port in spec.get("ports") or ():
         service_port = ServicePort(port.get("name") or "", port.get("protocol") or "TCP")
         if service_port.protocol not in ("TCP", "UDP"):
@@ -206,6 +213,9 @@ def compile_service(service: Object, slices: Sequence[Object], nodes: Iterable[N
             service_port, port["port"], usable(endpoints), _by_node(endpoints) if external or internal else {}
         )
         frontends += _frontends(service, port, service_port, addresses, nodes)
+        for endpoint in endpoints if external else ():
+            if endpoint.ready:
+                ready.setdefault(endpoint.node, set()).add(endpoint.ip)
     affinity = 0.0
     if spec.get("sessionAffinity") == "ClientIP":
         affinity = float(((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds", 10800))
@@ -221,6 +231,8 @@ def compile_service(service: Object, slices: Sequence[Object], nodes: Iterable[N
             for cidr in spec.get("loadBalancerSourceRanges") or ()
             if "." in cidr and spec.get("type") == "LoadBalancer"
         ),
+        tuple(_health_checks(spec, nodes)) if external else (),
+        {node: len(ips) for node, ips in ready.items()},
     )
 
 
@@ -261,6 +273,13 @@ def _frontends(
         for node in nodes:
             for ip in node.addresses:
                 yield Frontend(ip, port["nodePort"], protocol, of, Reach.NODE_PORT, node.name)
+
+
+def _health_checks(spec: Mapping[str, Any], nodes: tuple[NodeInfo, ...]) -> Iterable[Frontend]:
+    if (port := spec.get("healthCheckNodePort")) and spec.get("type") == "LoadBalancer":
+        for node in nodes:
+            for ip in node.addresses:
+                yield Frontend(ip, port, "TCP", ServicePort("", "TCP"), Reach.HEALTH_CHECK, node.name)
 
 
 def _endpoints(slices: Sequence[Object], of: ServicePort) -> list[Endpoint]:
