@@ -40,6 +40,8 @@ DEFAULT_PORT = 6443
 _TRIES = 100
 """Ports to try from the default one on before any free one is taken."""
 
+_WRITES = frozenset(("POST", "PUT", "PATCH"))
+
 Extra: TypeAlias = Callable[[Mapping[str, str]], Any | Awaitable[Any]]
 """Answers a GET beside the Kubernetes API: query parameters in, JSON out; may be async."""
 
@@ -64,7 +66,7 @@ class APIServer:
 
     `port=None` takes 6443 or the next free one, a number exactly that one, 0 any. `version` is what /version says;
     kubectl's dispatcher runs the client that fits it. `extra` maps further paths (`minikube-py/v1/why`) to handlers;
-    they need a token as the API does.
+    they need a token as the API does. `advice` (resource, namespace, name or "") gives warnings for writes.
 
     Resource handling: `start()` opens one listening socket, `stop()` ends all watches, streams and connections.
     Error handling: `start()` raises PortTaken. Every failure of a request is a Status; a bug is a 500, logged.
@@ -81,6 +83,7 @@ class APIServer:
         credentials: Credentials,
         version: str = "1.32.4",
         extra: Mapping[str, Extra] | None = None,
+        advice: Callable[[str, str, str], Iterable[str]] = lambda resource, namespace, name: (),
     ) -> None:
         self.operations = operations
         self.credentials = credentials
@@ -90,6 +93,7 @@ class APIServer:
         self._wanted_port = port
         self._version = version
         self._extra = dict(extra or {})
+        self._advice = advice
         self._port = 0
         self._runner: Any = None
         self._documents = openapi.Documents(self._described_kinds)
@@ -220,6 +224,9 @@ class APIServer:
         user = self._authenticate(request, parts)
         exchange = Exchange(request, parts, request.query, user)
         if (target := routes.target(parts)) is not None:
+            if request.method in _WRITES:
+                resource = f"{target.plural}.{target.group}" if target.group else target.plural
+                exchange.warnings += self._advice(resource, target.namespace or "", target.name)
             return await self._resource(exchange, target)
         if (handler := self._extra.get("/".join(parts))) is not None:
             if exchange.method not in ("GET", "HEAD"):

@@ -39,7 +39,7 @@ from minikube_py.kube_proxy.server import KubeProxy
 from minikube_py.kubelet.agent import Kubelet
 from minikube_py.kubelet.lag import watch_loop
 from minikube_py.kubelet.runtime import KubeletRuntime
-from minikube_py.networkpolicy.agent import PolicyGate
+from minikube_py.networkpolicy.agent import POLICIES, PolicyGate
 from minikube_py.networkpolicy.profiles import PROFILES
 from minikube_py.scheduler.agent import Scheduler
 
@@ -274,6 +274,7 @@ class Composition:
                 version=wanted.version if wanted.version.count(".") == 2 else f"{wanted.version}.4",
                 credentials=self.credentials,
                 extra=self.questions(),
+                advice=self._advice,
             )
             await self._api.start()
             self._on_stop("API server", self._api.stop)
@@ -287,6 +288,14 @@ class Composition:
         self._on_stop("API server's door", door.close)
         for obj in (*addons.kubernetes_endpoints(node.ip, API_PORT), *system_pods.components(node.node)):
             self.operations.create(obj)
+
+    def _advice(self, resource: str, namespace: str, name: str) -> list[str]:
+        """Return what kubectl is to say about a write: that nobody will enforce a policy."""
+        if resource not in POLICIES:
+            return []
+        where = f"{namespace}/{name}".strip("/") if name else f"of namespace {namespace}" if namespace else ""
+        warning = PROFILES[self.config.networking.cni].warning([where])
+        return [warning] if warning else []
 
     def questions(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:
         """Return what the API server answers beside the Kubernetes API: path → handler of the query."""

@@ -16,6 +16,7 @@ from minikube_py.cluster.problems import Problem, problems
 from minikube_py.cluster.targets import Target, UnknownTarget, is_ready, kind_named, parse, pod_of, pods_of
 from minikube_py.cluster.urls import scheme, urls
 from minikube_py.cluster.waiting import WORKLOADS, not_ready, unready_workloads, until
+from minikube_py.networkpolicy.profiles import PROFILES
 
 if TYPE_CHECKING:
     from minikube_py.cluster.reachability import Reachability
@@ -80,7 +81,10 @@ class LocalCluster(Composition):
 
     def problems(self) -> list[Problem]:
         """Return what is wrong, by object."""
-        return problems(self.operations)
+        found = problems(self.operations)
+        if warning := PROFILES[self.config.networking.cni].warning(self.gate.unenforced()):
+            found.append(Problem("MK309", f"cni/{self.config.networking.cni}", warning))
+        return found
 
     def port_notice(self) -> str | None:
         """Return the one line about moved ports, or None where ports are exact."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from minikube_py.apimachinery.errors import StatusError
 from minikube_py.kinds import (
+    adminnetworkpolicy,
     configmap,
     controllerrevision,
     cronjob,
@@ -74,6 +75,7 @@ BUILTIN: tuple[Kind, ...] = (
     ingressclass.KIND,
     ingress.KIND,
     networkpolicy.KIND,
+    *adminnetworkpolicy.KINDS,
     poddisruptionbudget.KIND,
     *rbac.KINDS,
     priorityclass.KIND,

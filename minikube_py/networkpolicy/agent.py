@@ -33,14 +33,16 @@ if TYPE_CHECKING:
     from minikube_py.networkpolicy.ranges import DeniedSources
     from minikube_py.networkpolicy.why import Finding
 
-__all__ = ["WATCHES", "Denial", "PolicyGate"]
+__all__ = ["POLICIES", "WATCHES", "Denial", "PolicyGate"]
 
 logger = logging.getLogger(__name__)
 
 _ADMIN = "adminnetworkpolicies.policy.networking.k8s.io"
 _BASELINE = "baselineadminnetworkpolicies.policy.networking.k8s.io"
 
-WATCHES = ("namespaces", "nodes", "networkpolicies.networking.k8s.io", _ADMIN, _BASELINE, "pods")
+POLICIES = ("networkpolicies.networking.k8s.io", _ADMIN, _BASELINE)
+
+WATCHES = ("namespaces", "nodes", *POLICIES, "pods")
 """In this order: what a pod's rules are made of is known before the pod is."""
 
 _DENIALS_KEPT = 1024
@@ -123,6 +125,13 @@ class PolicyGate:
         for policy in decision.admitted_by:
             self.allowed[policy] += 1
         return decision
+
+    def unenforced(self) -> list[str]:
+        """Return the policies that nobody enforces, as `namespace/name`; empty under a CNI that does."""
+        if self.enforce:
+            return []
+        own = [str(policy) for there in self._set.policies.values() for policy in there.values()]
+        return [*own, *map(str, self._set.admin)]
 
     def judge(self, flow: Flow) -> Decision:
         """Judge without counting: for questions that are no connection attempts."""
