@@ -10,7 +10,7 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
 from minikube_py.kinds.kind import Kind
 
-__all__ = ["SYSTEM_NAMESPACES", "admit", "check_deletion", "check_namespace", "system_namespaces"]
+__all__ = ["SYSTEM_NAMESPACES", "TOLERATION_SECONDS", "admit", "check_deletion", "check_namespace", "system_namespaces"]
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
@@ -18,7 +18,7 @@ _IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
 
 _SYSTEM_PRIORITIES = {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}
 
-_TOLERATION_SECONDS = 300
+TOLERATION_SECONDS = 300
 """kube-apiserver's --default-not-ready-toleration-seconds and --default-unreachable-toleration-seconds."""
 
 _DEFAULT_INGRESS_CLASS = "ingressclass.kubernetes.io/is-default-class"
@@ -59,11 +59,13 @@ def check_deletion(kind: Kind, name: str) -> None:
         raise errors.forbidden("namespaces", name, "this namespace may not be deleted")
 
 
-def admit(kind: Kind, obj: Object, old: Object | None, view: View) -> None:
+def admit(
+    kind: Kind, obj: Object, old: Object | None, view: View, *, toleration_seconds: int = TOLERATION_SECONDS
+) -> None:
     """Complete `obj` in place as the real server's plugins do."""
     match kind.resource:
         case "pods" if old is None:
-            _pod(obj, view)
+            _pod(obj, view, toleration_seconds)
         case "namespaces":
             _namespace(obj, old)
         case "ingresses.networking.k8s.io" if old is None:
@@ -82,13 +84,13 @@ def _namespace(obj: Object, old: Object | None) -> None:
         obj["spec"] = old["spec"]  # only the finalize sub-resource takes finalizers away
 
 
-def _pod(pod: Object, view: View) -> None:
+def _pod(pod: Object, view: View, toleration_seconds: int) -> None:
     spec = pod.get("spec")
     if not isinstance(spec, dict):
         return
     _service_account(pod, spec, view)
     _priority(pod, spec, view)
-    _tolerations(spec)
+    _tolerations(spec, toleration_seconds)
 
 
 def _service_account(pod: Object, spec: Object, view: View) -> None:
@@ -125,10 +127,10 @@ def _priority(pod: Object, spec: Object, view: View) -> None:
     spec.setdefault("preemptionPolicy", policy)
 
 
-def _tolerations(spec: Object) -> None:
+def _tolerations(spec: Object, seconds: int) -> None:
     tolerations = spec.get("tolerations") or []
     missing = [
-        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _TOLERATION_SECONDS}
+        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
         for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
         if not any(
             t.get("key", key) in (key, "") and t.get("effect", "NoExecute") in ("NoExecute", "") for t in tolerations

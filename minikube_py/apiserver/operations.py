@@ -75,11 +75,14 @@ class Operations:
         addresses: Addresses | None = None,
         history: int = 4096,
         namespaces: Iterable[str] = admission.SYSTEM_NAMESPACES,
+        toleration_seconds: int = admission.TOLERATION_SECONDS,
     ) -> None:
+        """`toleration_seconds`: how long pods that don't say it stay on a node that is lost."""
         self.registry = registry or Registry()
         self.store = Store(history)
         self.addresses = addresses or Addresses()
         self._clock = clock
+        self._toleration_seconds = toleration_seconds
         self._chance = random.Random(seed)
         self._stamp = (0, "")
         self.services = ServiceAllocator(
@@ -154,7 +157,8 @@ class Operations:
         if self._counts_generation(kind, obj):
             metadata["generation"] = 1
         kind.default(obj)
-        admission.admit(kind, obj, None, self)
+        given = meta.copy(obj) if finish else obj
+        admission.admit(kind, obj, None, self, toleration_seconds=self._toleration_seconds)
         kind.prepare(obj, None)
         self._validate(kind, obj, None)
         if kind.resource == "services":
@@ -245,7 +249,8 @@ class Operations:
             else:
                 new.pop("status", None)
         kind.default(new)
-        admission.admit(kind, new, old, self)
+        given = meta.copy(new) if keep else None
+        admission.admit(kind, new, old, self, toleration_seconds=self._toleration_seconds)
         kind.prepare(new, old)
         if kind.resource == "services":
             self.services.allocate(new, old)

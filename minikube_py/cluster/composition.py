@@ -23,9 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from minikube_py.aiokit.clock import Clock, LoopClock
 from minikube_py.aiokit.tasks import TaskScope
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Object
 from minikube_py.apiserver.operations import Operations
 from minikube_py.client.reconcile import Agent
 from minikube_py.cluster import addons, system_pods
+from minikube_py.cluster.machines import Machines
 from minikube_py.cni.addresses import Addresses, AddressRangeTaken, RangeLock, lease_slice
 from minikube_py.cni.fabric import Fabric
 from minikube_py.cni.ipam import Pool
@@ -153,7 +156,12 @@ class Composition:
         self._on_stop("address range", lock.close)
 
     def _start_store(self) -> None:
-        self.operations = Operations(self._clock, addresses=self.addresses, seed=self.config.seed)
+        self.operations = Operations(
+            self._clock,
+            addresses=self.addresses,
+            seed=self.config.seed,
+            toleration_seconds=self.config.api_server.default_toleration_seconds,
+        )
         self._scope = TaskScope(f"cluster-{self.name}")
         self._on_stop("tasks", self._scope.close)
 
@@ -188,13 +196,20 @@ class Composition:
             self._on_stop(agent.name, agent.stop)
 
     async def _start_nodes(self) -> None:
-        self.kubelets: dict[str, Kubelet] = {}
+        self.machines = Machines(self.operations, self._clock, self._kubelet, limit=self.addresses.node_limit)
         self.runtime = KubeletRuntime(lambda: self.kubelets.values())
         self._on_stop("exec sessions", self.runtime.close)
         self._on_stop("watchdog", watch_loop(lambda: self.kubelets.values()).close)
         self._catalog = Catalog(self._images, self._own_images())
+        self._on_stop("nodes", self.machines.close)
         for index in range(self.config.nodes):
-            await self.add_node(index)
+            await self.machines.boot(node_name(index), index)
+        self.machines.start()
+
+    @property
+    def kubelets(self) -> Mapping[str, Kubelet]:
+        """Those that run, by node."""
+        return self.machines.kubelets
 
     def _own_images(self) -> dict[str, Main]:
         dns = self.config.dns
@@ -208,12 +223,12 @@ class Composition:
             ),
         }
 
-    async def add_node(self, index: int) -> None:
-        """Start the kubelet of one more node; index 0 is the control plane."""
-        kubelet = Kubelet(
+    def _kubelet(self, name: str, index: int, pool: Pool | None, node: Object | None) -> Kubelet:
+        """Return the kubelet of one node; index 0 is the control plane."""
+        return Kubelet(
             self.operations,
             self._clock,
-            node="control-plane" if index == 0 else "worker" if index == 1 else f"worker{index}",
+            node=name,
             index=index,
             addresses=self.addresses,
             fabric=self.fabric,
@@ -224,10 +239,9 @@ class Composition:
             cluster_domain=self.config.dns.domain,
             control_plane=index == 0,
             tainted=index == 0 and self.config.nodes > 1,
+            capacity=meta.status(node).get("capacity") if node else None,
+            pool=pool,
         )
-        await kubelet.start()
-        self.kubelets[kubelet.node] = kubelet
-        self._on_stop(f"node {kubelet.node}", kubelet.stop)
 
     def _install_addons(self) -> None:
         objects = [
@@ -320,6 +334,11 @@ class Composition:
         """Return once the endpoint controllers have seen all that is committed; the proxy is in step with commits."""
         while not all(agent.idle for agent in self._agents if agent.name in _ENDPOINT_CONTROLLERS):
             await asyncio.sleep(0)
+
+
+def node_name(index: int) -> str:
+    """Return kind's name for the node of this index."""
+    return "control-plane" if index == 0 else "worker" if index == 1 else f"worker{index}"
 
 
 _ENDPOINT_CONTROLLERS = ("endpoint-slice-controller", "endpoint-controller")

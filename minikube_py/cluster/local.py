@@ -11,7 +11,8 @@ from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.runtime import Streams
 from minikube_py.cluster import apply as applying
-from minikube_py.cluster.composition import Composition, StartError
+from minikube_py.cluster.composition import StartError
+from minikube_py.cluster.nodes import NodeVerbs
 from minikube_py.cluster.problems import Problem, problems
 from minikube_py.cluster.targets import Target, UnknownTarget, is_ready, kind_named, parse, pod_of, pods_of
 from minikube_py.cluster.urls import scheme, urls
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["LocalCluster", "StartError"]
 
 
-class LocalCluster(Composition):
+class LocalCluster(NodeVerbs):
     """A running cluster with the verbs that `testing.Cluster` and `mkpy up` offer."""
 
     # Facts
@@ -336,8 +337,11 @@ class LocalCluster(Composition):
         }
 
     async def settle(self, timeout: float = 10.0) -> None:
-        """Wait until no controller has anything to do now, nor in a moment: endpoints of new pods are written together."""
+        """Wait until no controller has anything to do now, nor in a moment: endpoints of new pods are written
+        together.
+        """
         async with asyncio.timeout(timeout):
+            await self.machines.settle()
             while not all(agent.settled for agent in self._agents):
                 await asyncio.sleep(0.001)
 

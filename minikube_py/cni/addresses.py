@@ -58,6 +58,11 @@ class Addresses:
         return IPv4Network((int(self.pods.network_address) + (index << 8), 24))
 
     @property
+    def node_limit(self) -> int:
+        """How many nodes have an address and a /24 for their pods."""
+        return min(self.pods.num_addresses >> 8, self.nodes.num_addresses - 3)
+
+    @property
     def kubernetes_ip(self) -> str:
         return str(self.services[1])
 

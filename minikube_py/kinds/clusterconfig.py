@@ -97,6 +97,9 @@ class ApiServer:
     """On 127.0.0.1; the next free port where it is taken."""
     version: str = "1.32"
     """What `/version` reports; kubectl dispatchers follow it."""
+    default_toleration_seconds: int = 300
+    """How long pods stay on a lost node unless they say it themselves (kube-apiserver's
+    --default-not-ready-toleration-seconds and --default-unreachable-toleration-seconds)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,8 +327,12 @@ def _ingress(value: Any, errors: list[FieldError]) -> Ingress:
 
 
 def _api_server(value: Any, errors: list[FieldError]) -> ApiServer:
-    reader = _Reader(value, "apiServer", ("port", "version"), errors)
-    return ApiServer(port=reader.number("port", 6443, 1, 65535), version=reader.text("version", "1.32"))
+    reader = _Reader(value, "apiServer", ("port", "version", "defaultTolerationSeconds"), errors)
+    return ApiServer(
+        port=reader.number("port", 6443, 1, 65535),
+        version=reader.text("version", "1.32"),
+        default_toleration_seconds=reader.number("defaultTolerationSeconds", 300, 0, 86400),
+    )
 
 
 def _images(value: Any, errors: list[FieldError]) -> Mapping[str, Mapping[str, Any]]:

@@ -1,7 +1,7 @@
 """The kubelet of one node: registers it, runs the pods bound to it, reports on them.
 
 Stands for kubelet. Containers are asyncio programs (`images/`), not processes in cgroups: requests and limits are
-counted by the scheduler but nothing is throttled, and leases in kube-node-lease are left out.
+counted by the scheduler but nothing is throttled.
 """
 
 import asyncio
@@ -130,6 +130,7 @@ class Kubelet:
         )
         self._scope.spawn(self._run(), name=f"kubelet {self.node}")
         self._scope.spawn(self._write_events(), name=f"kubelet {self.node} events")
+        self._scope.spawn(self._renew_lease(), name=f"kubelet {self.node} lease")
         self._subscription = self.api.subscribe(("pods", "services", "configmaps", "secrets"), self._changed)
         output.install()
         self._routes_output = True
@@ -163,17 +164,36 @@ class Kubelet:
             self.record(stored, "Normal", "Starting", "Starting kubelet.", "")
             self.record(stored, "Normal", "NodeReady", f"Node {self.node} status is now: NodeReady", "")
 
-    async def stop(self, grace: float = 0.5) -> None:
-        """End every pod: SIGTERM to all, up to `grace` seconds for them together, then cancel; idempotent."""
+    async def _renew_lease(self) -> None:
+        """Say every ten seconds that the node lives."""
+        while True:
+            node = self.api.get("nodes", self.node)
+            if node is not None:
+                lease = lease_object(node, self.clock.now())
+                try:
+                    if self.api.get(_LEASES, self.node, "kube-node-lease") is None:
+                        self.api.create(lease)
+                    else:
+                        self.api.update(lease)
+                except StatusError as error:  # the namespace was deleted, or somebody else writes the lease
+                    logger.debug("lease refused node=%s error=%s", self.node, error)
+            await self.clock.sleep(LEASE_SECONDS / 4)
+
+    async def stop(self, grace: float | None = 0.5) -> None:
+        """End every pod: SIGTERM to all, up to `grace` seconds for them together, then cancel; idempotent.
+
+        None is a power cut: no signal, no last word about any pod.
+        """
         self._stopping = True
         if self._subscription:
             self._subscription.cancel()
             self._subscription = None
         workers = [*self.workers.values()]
-        for worker in workers:
-            worker.sigterm()
-        if tasks := [task for worker in workers for task in worker.tasks()]:
-            await asyncio.wait(tasks, timeout=grace)
+        if grace is not None:
+            for worker in workers:
+                worker.sigterm()
+            if tasks := [task for worker in workers for task in worker.tasks()]:
+                await asyncio.wait(tasks, timeout=grace)
         await asyncio.gather(*(worker.close() for worker in workers))
         self.workers.clear()
         self._by_key.clear()

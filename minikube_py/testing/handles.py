@@ -209,6 +209,41 @@ class Cluster(_Handle):
 
         return sync_client(self._session, from_pod, namespace, options)
 
+    # Nodes
+
+    def add_node(
+        self, name: str | None = None, *, labels: Mapping[str, str] | None = None, taints: Sequence[Object] = ()
+    ) -> str:
+        """Add a worker (default: kind's next name) and wait until it is Ready; return its name."""
+        return self._session.run(self._session.local.add_node(name, labels=labels, taints=taints))
+
+    def remove_node(self, name: str) -> None:
+        """Take a worker away for good; its pods are deleted at once."""
+        self._session.run(self._session.local.remove_node(name))
+
+    def node_down(self, name: str, *, out_of_service: bool = False) -> None:
+        """Cut a worker's power: NotReady, its endpoints leave, its pods after their tolerationSeconds (or at once)."""
+        self._session.run(self._session.local.node_down(name, out_of_service=out_of_service))
+
+    def node_up(self, name: str) -> None:
+        """Switch a worker on again."""
+        self._session.run(self._session.local.node_up(name))
+
+    def cordon(self, name: str) -> None:
+        """Let no new pods onto a node."""
+        self._session.call(lambda: self._session.local.cordon(name))
+
+    def uncordon(self, name: str) -> None:
+        """Let new pods onto a node again."""
+        self._session.call(lambda: self._session.local.cordon(name, on=False))
+
+    def drain(self, name: str, *, grace_period: int | None = None, timeout: float = 30.0) -> list[str]:
+        """Cordon a node and evict its pods within their budgets; return their names.
+
+        Error handling: TimeoutError naming the budget that kept a pod.
+        """
+        return self._session.run(self._session.local.drain(name, grace_period=grace_period, timeout=timeout))
+
     def settle(self, timeout: float = 10.0) -> None:
         """Wait until no controller has anything to do now."""
         self._session.run(self._session.local.settle(timeout))
@@ -317,6 +352,40 @@ class AsyncCluster(_Handle):
         from minikube_py.testing.http import async_client
 
         return async_client(self._session, from_pod, namespace, options)
+
+    # Nodes
+
+    async def add_node(
+        self, name: str | None = None, *, labels: Mapping[str, str] | None = None, taints: Sequence[Object] = ()
+    ) -> str:
+        """Add a worker as `Cluster.add_node` does."""
+        added: str = await self._run(self._session.local.add_node(name, labels=labels, taints=taints))
+        return added
+
+    async def remove_node(self, name: str) -> None:
+        """Take a worker away for good."""
+        await self._run(self._session.local.remove_node(name))
+
+    async def node_down(self, name: str, *, out_of_service: bool = False) -> None:
+        """Cut a worker's power as `Cluster.node_down` does."""
+        await self._run(self._session.local.node_down(name, out_of_service=out_of_service))
+
+    async def node_up(self, name: str) -> None:
+        """Switch a worker on again."""
+        await self._run(self._session.local.node_up(name))
+
+    async def cordon(self, name: str) -> None:
+        """Let no new pods onto a node."""
+        self._session.call(lambda: self._session.local.cordon(name))
+
+    async def uncordon(self, name: str) -> None:
+        """Let new pods onto a node again."""
+        self._session.call(lambda: self._session.local.cordon(name, on=False))
+
+    async def drain(self, name: str, *, grace_period: int | None = None, timeout: float = 30.0) -> list[str]:
+        """Cordon a node and evict its pods as `Cluster.drain` does."""
+        names: list[str] = await self._run(self._session.local.drain(name, grace_period=grace_period, timeout=timeout))
+        return names
 
     async def settle(self, timeout: float = 10.0) -> None:
         """Wait until no controller has anything to do now."""
