@@ -48,12 +48,17 @@ class Watchdog:
         identify: Callable[[contextvars.Context], str],
         report: Callable[[Blocked], object],
         *,
+        observe: Callable[[str], object] | None = None,
         limit: float = 0.25,
         interval: float = 0.1,
     ) -> None:
-        """`report` is called on the watchdog's thread, once for each blockage; `limit` and `interval` in seconds."""
+        """`report` is called on the watchdog's thread, once for each blockage; `limit` and `interval` in seconds.
+
+        `observe` is called there at each interval with whose code runs at that moment, "" if nobody's.
+        """
         self._identify = identify
         self._report = report
+        self._observe = observe
         self._limit = limit
         self._interval = interval
         self._loop = asyncio.get_running_loop()
@@ -76,19 +81,24 @@ class Watchdog:
     def _watch(self) -> None:
         reported = 0.0
         while not self._stop.wait(self._interval):
+            if self._observe is not None:
+                self._observe(self._owner(asyncio.current_task(self._loop)))
             last = self._last
             late = time.monotonic() - last - self._interval
             if late > self._limit and last != reported:
                 reported = last
                 self._report(self._look(late))
 
+    def _owner(self, task: "asyncio.Task[object] | None") -> str:
+        if task is None:
+            return ""
+        # Task.get_context() is 3.12's; the collector sees the context through the task in 3.11 as well.
+        contexts = [c for c in gc.get_referents(task) if isinstance(c, contextvars.Context)]
+        return next(filter(None, map(self._identify, contexts)), "")
+
     def _look(self, late: float) -> Blocked:
         task = asyncio.current_task(self._loop)
-        owner = ""
-        if task is not None:
-            # Task.get_context() is 3.12's; the collector sees the context through the task in 3.11 as well.
-            contexts = [c for c in gc.get_referents(task) if isinstance(c, contextvars.Context)]
-            owner = next(filter(None, map(self._identify, contexts)), "")
+        owner = self._owner(task)
         frame = sys._current_frames().get(self._loop_thread)
         frames = traceback.extract_stack(frame) if frame else []
         stack = tuple(f"{f.filename}:{f.lineno} {f.name}" for f in reversed(frames))

@@ -48,7 +48,8 @@ _PRESERVED = (
     "deletionGracePeriodSeconds",
 )
 
-Write = Callable[[Object], object]
+Finish = Callable[[Object, Object], object]
+"""Bookkeeping just before an object is stored: what will be stored, and what the client gave (with defaults)."""
 
 
 def clean(value: Any) -> Any:
@@ -128,8 +129,8 @@ class Operations:
 
     # Writes
 
-    def create(self, obj: Object, *, dry_run: bool = False, finish: Write | None = None) -> Object:
-        """See `client.API`; `finish` may add bookkeeping (managedFields) to the object just before it is stored."""
+    def create(self, obj: Object, *, dry_run: bool = False, finish: Finish | None = None) -> Object:
+        """See `client.API`; `finish` may add managedFields: what admission adds below belongs to no client."""
         kind = self.registry.by_gvk(obj["apiVersion"], obj["kind"])
         obj = clean(obj)
         metadata = obj.setdefault("metadata", {})
@@ -168,11 +169,11 @@ class Operations:
         if kind.resource == customkinds.RESOURCE:
             customkinds.complete(obj, self.registry.kinds(), self.now())
         if finish:
-            finish(obj)
+            finish(obj, given)
         return obj if dry_run else self._put(kind, obj)
 
     def update(
-        self, obj: Object, *, subresource: str = "", dry_run: bool = False, finish: Write | None = None
+        self, obj: Object, *, subresource: str = "", dry_run: bool = False, finish: Finish | None = None
     ) -> Object:
         kind = self.registry.by_gvk(obj["apiVersion"], obj["kind"])
         metadata = obj["metadata"]
@@ -180,8 +181,8 @@ class Operations:
         old = self.store.get(kind.resource, key)
         if old is None:
             raise errors.not_found(kind.plural, metadata["name"], kind.group)
-        given = metadata.get("resourceVersion")
-        if given and given != old["metadata"]["resourceVersion"]:
+        version = metadata.get("resourceVersion")
+        if version and version != old["metadata"]["resourceVersion"]:
             raise errors.conflict(kind.plural, metadata["name"], kind.group)
         if (uid := metadata.get("uid")) and uid != old["metadata"]["uid"]:
             raise errors.conflict(
@@ -190,9 +191,10 @@ class Operations:
                 kind.group,
                 f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}",
             )
+        from_client: Object | None = None
         match subresource:
             case "":
-                new = self._merge_main(kind, obj, old, key)
+                new, from_client = self._merge_main(kind, obj, old, key, keep=finish is not None)
             case "status":
                 new = self._merge_status(obj, old)
             case "binding":
@@ -214,7 +216,7 @@ class Operations:
             del new["metadata"]["managedFields"]
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         if finish:
-            finish(new)
+            finish(new, new if from_client is None else from_client)
         if new == old:
             return old
         if dry_run:
@@ -227,7 +229,10 @@ class Operations:
             return self._remove(kind, key)
         return self._put(kind, new)
 
-    def _merge_main(self, kind: Kind, obj: Object, old: Object, key: Key) -> Object:
+    def _merge_main(
+        self, kind: Kind, obj: Object, old: Object, key: Key, *, keep: bool
+    ) -> tuple[Object, Object | None]:
+        """Return the object to store and, with `keep`, a copy of it from before admission."""
         new: Object = clean(obj)
         metadata = new["metadata"]
         if kind.namespaced:
@@ -266,7 +271,7 @@ class Operations:
             customkinds.complete(new, self.registry.kinds(), self.now())
         if "generation" in before and self._content(new) != self._content(old):
             metadata["generation"] = before["generation"] + 1
-        return new
+        return new, given
 
     @staticmethod
     def _merge_status(obj: Object, old: Object) -> Object:

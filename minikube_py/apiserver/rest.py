@@ -375,7 +375,7 @@ class Rest:
             custom=custom,
         )
 
-        def finish(obj: Object) -> None:
+        def finish(obj: Object, given: Object) -> None:
             obj["metadata"]["managedFields"] = applied.managed_fields
 
         if live is None:
@@ -498,17 +498,18 @@ class Rest:
 
     def tracker(
         self, exchange: Exchange, served: Served, live: Object | None, subresource: str = ""
-    ) -> Callable[[Object], None]:
+    ) -> Callable[[Object, Object], None]:
         manager = exchange.manager
         custom = served.kind.schema
 
-        def finish(obj: Object) -> None:
+        def finish(obj: Object, given: Object) -> None:
             if live is None:
                 obj["metadata"].pop("managedFields", None)
+                given["metadata"].pop("managedFields", None)
             elif obj["metadata"].get("managedFields") == []:
                 return
             entries = patch_apply.track_update(
-                live, obj, manager=manager, now=self._operations.now(), subresource=subresource, custom=custom
+                live, given, manager=manager, now=self._operations.now(), subresource=subresource, custom=custom
             )
             if entries:
                 obj["metadata"]["managedFields"] = entries

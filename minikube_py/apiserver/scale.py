@@ -9,11 +9,25 @@ from typing import Any
 from minikube_py.apimachinery import errors, meta
 from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Object
-from minikube_py.kinds.kind import Kind
+from minikube_py.kinds.kind import Column, Kind
+from minikube_py.kinds.tables import AGE, NAME, age
 
 __all__ = ["SCALE_KIND", "Paths", "paths_of", "scale_of", "scaled"]
 
-SCALE_KIND = Kind(group="autoscaling", version="v1", kind="Scale", plural="scales", verbs=("get", "patch", "update"))
+
+def _row(scale: Object, now: float) -> list[Any]:
+    return [meta.name(scale), scale["spec"]["replicas"], scale["status"]["replicas"], age(scale, now)]
+
+
+SCALE_KIND = Kind(
+    group="autoscaling",
+    version="v1",
+    kind="Scale",
+    plural="scales",
+    verbs=("get", "patch", "update"),
+    columns=(NAME, Column("Desired", "integer"), Column("Available", "integer"), AGE),
+    row=_row,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,11 @@ Extra: TypeAlias = Callable[[Mapping[str, str]], Any | Awaitable[Any]]
 _KEEPALIVE = 120.0
 """Seconds an idle connection stays: longer than Go's 90, so that the client closes it and never loses a request."""
 
+_CHECKS = ("ping", "log", "etcd", "informer-sync")
+
+_VERBOSE = "".join(f"[+]{name} ok\n" for name in _CHECKS) + "{0} check passed\n"
+"""What `/readyz?verbose` answers; `etcd` is the store in memory."""
+
 _PUBLIC = frozenset(("healthz", "livez", "readyz", "version"))
 """What a real cluster shows to everybody (ClusterRole system:public-info-viewer)."""
 
@@ -273,7 +278,10 @@ class APIServer:
         match exchange.parts:
             case ["version"]:
                 return exchange.json(self._version_info())
-            case ["healthz" | "livez" | "readyz", *_]:
+            case ["healthz" | "livez" | "readyz" as check]:
+                text = _VERBOSE.format(check) if "verbose" in exchange.query else "ok"
+                return exchange.bytes(text.encode(), "text/plain; charset=utf-8")
+            case ["healthz" | "livez" | "readyz", name] if name in _CHECKS:
                 return exchange.bytes(b"ok", "text/plain; charset=utf-8")
             case ["api"]:
                 return self._discovery(exchange, core=True)

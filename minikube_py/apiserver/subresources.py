@@ -16,6 +16,7 @@ from minikube_py.apiserver.conversion import Served
 from minikube_py.apiserver.credentials import Credentials
 from minikube_py.apiserver.exchange import Exchange
 from minikube_py.apiserver.operations import Operations
+from minikube_py.apiserver.representation import negotiate, render
 from minikube_py.apiserver.rest import Rest, not_served
 from minikube_py.apiserver.routes import Target
 from minikube_py.apiserver.scale import SCALE_KIND, paths_of, scale_of, scaled
@@ -92,7 +93,8 @@ class Subresources:
         scale = scale_of(live, paths)
         match exchange.method:
             case "GET" | "HEAD":
-                return exchange.json(scale)
+                how = negotiate(exchange.request.headers.get("Accept", ""), exchange.query)
+                return exchange.json(render(SCALE_KIND, scale, how, self._clock.now()), how=how)
             case "PUT":
                 wanted = bodies.decode_object(body, exchange.content_type, SCALE_KIND, SCALE_KIND.api_version)
             case "PATCH":

@@ -8,7 +8,6 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/ev
 k8s.io/client-go/tools/record/events_cache.go.
 """
 
-import hashlib
 import logging
 
 from minikube_py.aiokit.clock import Clock, rfc3339
@@ -57,6 +56,8 @@ class Recorder:
         self._source = {"component": component, **({"host": host} if host else {})}
         self._spam: dict[tuple[str, ...], _Spam] = {}
         self._similar: dict[tuple[str, ...], tuple[float, set[str]]] = {}
+        self._names: dict[tuple[str, ...], str] = {}
+        """What was recorded already, and under which name."""
 
     def _allowed(self, object_: tuple[str, ...], now: float) -> bool:
         bucket = self._spam.get(object_)
@@ -103,22 +104,11 @@ class Recorder:
             **({"fieldPath": field_path} if field_path else {}),
         }
         namespace = meta.namespace(about) or "default"
-        identity = "\0".join(
-            (
-                involved["kind"],
-                involved["uid"] or involved["name"],
-                type_,
-                reason,
-                "" if combined else message,
-                field_path,
-                self._source["component"],
-                self._source.get("host", ""),
-            )
-        )
-        name = f"{meta.name(about)}.{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+        identity = (*object_, type_, reason, "" if combined else message, field_path)
         now = rfc3339(moment)
         try:
-            if self._api.get("events", name, namespace):
+            name = self._names.get(identity)
+            if name is not None and self._api.get("events", name, namespace):
 
                 def again(event: Object) -> None:
                     event["count"] = event.get("count", 1) + 1
@@ -127,6 +117,14 @@ class Recorder:
 
                 self._api.modify("events", name, namespace, again)
                 return
+            # As in client-go the name counts nanoseconds: a list of events, sorted by name, tells a story in its order.
+            number = round(moment * 1e9)
+            while self._api.get("events", name := f"{meta.name(about)}.{number:x}", namespace):
+                number += 1
+            self._names.pop(identity, None)
+            if len(self._names) >= _REMEMBERED:
+                del self._names[next(iter(self._names))]
+            self._names[identity] = name
             self._api.create(
                 {
                     "apiVersion": "v1",

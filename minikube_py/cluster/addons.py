@@ -15,6 +15,7 @@ __all__ = [
     "COREDNS_IMAGE",
     "INGRESS_IMAGE",
     "coredns",
+    "classes",
     "corefile",
     "ingress_nginx",
     "kubernetes_endpoints",
@@ -25,6 +26,32 @@ COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.11.3"
 INGRESS_IMAGE = "registry.k8s.io/ingress-nginx/controller:v1.12.1"
 
 _CONTROL_PLANE = [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
+
+
+def classes() -> list[Object]:
+    """The classes that manifests take for granted: storage `standard`, as minikube has it, and the two priorities."""
+    priorities = (
+        ("system-cluster-critical", 2000000000, "but can be moved to another node if necessary."),
+        ("system-node-critical", 2000001000, "that must not be moved from their current node."),
+    )
+    return [
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+            "provisioner": "k8s.io/minikube-hostpath",
+        },
+        *(
+            {
+                "apiVersion": "scheduling.k8s.io/v1",
+                "kind": "PriorityClass",
+                "metadata": {"name": name},
+                "value": value,
+                "description": f"Used for system critical pods {text}",
+            }
+            for name, value, text in priorities
+        ),
+    ]
 
 
 def kubernetes_service(addresses: Addresses) -> Object:

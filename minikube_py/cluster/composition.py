@@ -37,6 +37,7 @@ from minikube_py.coredns import server as coredns
 from minikube_py.images.catalog import Catalog
 from minikube_py.images.container import Main
 from minikube_py.ingress import server as ingress
+from minikube_py.ingress.agent import Agent as IngressAgent
 from minikube_py.kinds.clusterconfig import ApiServer, ClusterConfig
 from minikube_py.kube_proxy.server import KubeProxy
 from minikube_py.kubelet.agent import Kubelet
@@ -188,6 +189,7 @@ class Composition:
             for reconciler in reconcilers(
                 chance=random.Random(self.config.seed),
                 load_balancers=Pool(self.addresses.load_balancers) if self.config.networking.load_balancer else None,
+                metrics=lambda namespace, pod: self.runtime.pod_usage(namespace, pod),
                 root_certificate=lambda: self.credentials.authority.cert_pem.decode() if self._api else "",
             )
         ]
@@ -199,7 +201,8 @@ class Composition:
         self.machines = Machines(self.operations, self._clock, self._kubelet, limit=self.addresses.node_limit)
         self.runtime = KubeletRuntime(lambda: self.kubelets.values())
         self._on_stop("exec sessions", self.runtime.close)
-        self._on_stop("watchdog", watch_loop(lambda: self.kubelets.values()).close)
+        watchdog = watch_loop(lambda: self.kubelets.values(), observe=self.runtime.sampler.observe)
+        self._on_stop("watchdog", watchdog.close)
         self._catalog = Catalog(self._images, self._own_images())
         self._on_stop("nodes", self.machines.close)
         for index in range(self.config.nodes):
@@ -241,10 +244,12 @@ class Composition:
             tainted=index == 0 and self.config.nodes > 1,
             capacity=meta.status(node).get("capacity") if node else None,
             pool=pool,
+            version=f"v{self._version}",
         )
 
     def _install_addons(self) -> None:
         objects = [
+            *addons.classes(),
             addons.kubernetes_service(self.addresses),
             *addons.coredns(self.addresses, self.config.dns),
             *(addons.ingress_nginx() if self.config.ingress.enabled else ()),
@@ -252,8 +257,23 @@ class Composition:
         for obj in objects:
             self.operations.create(obj)
 
+    @property
+    def _version(self) -> str:
+        """The Kubernetes version that server and nodes report, three numbers."""
+        wanted = self.config.api_server.version
+        return wanted if wanted.count(".") == 2 else f"{wanted}.4"
+
+    def _ingress_addresses(self) -> list[str]:
+        """Return where the ingress controller's Service is reached: what each Ingress's status says."""
+        service = self.operations.get("services", "ingress-nginx-controller", "ingress-nginx")
+        entries = (meta.status(service).get("loadBalancer") or {}).get("ingress") if service else None
+        return [entry.get("ip") or entry.get("hostname", "") for entry in entries or ()]
+
     def _open_doors(self) -> None:
         if self.config.ingress.enabled:
+            writer = IngressAgent(self.operations, self._clock, self._ingress_addresses)
+            writer.start(self._scope)
+            self._on_stop("ingress status", writer.stop)
             wanted = self.config.ingress
             self.http_port = self._publish("http", wanted.http_port)
             self.https_port = self._publish("https", wanted.https_port)
@@ -285,7 +305,7 @@ class Composition:
                 runtime=self.runtime,
                 clock=self._clock,
                 port=None if wanted.port == ApiServer().port else wanted.port,
-                version=wanted.version if wanted.version.count(".") == 2 else f"{wanted.version}.4",
+                version=self._version,
                 credentials=self.credentials,
                 extra=self.questions(),
                 advice=self._advice,
@@ -302,6 +322,14 @@ class Composition:
         self._on_stop("API server's door", door.close)
         for obj in (*addons.kubernetes_endpoints(node.ip, API_PORT), *system_pods.components(node.node)):
             self.operations.create(obj)
+        certificate = self.credentials.authority.cert_pem.decode()
+        for config in self.operations.list("configmaps"):
+            if meta.name(config) == "kube-root-ca.crt":  # written while there was no certificate yet
+
+                def complete(stored: Object) -> None:
+                    stored["data"] = {"ca.crt": certificate}
+
+                self.operations.modify("configmaps", "kube-root-ca.crt", meta.namespace(config), complete)
 
     def _advice(self, resource: str, namespace: str, name: str) -> list[str]:
         """Return what kubectl is to say about a write: that nobody will enforce a policy."""

@@ -24,7 +24,7 @@ _STANDARD = "standard"
 """The class that every cluster has, whether or not an object says so."""
 _IS_DEFAULT = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
-_PROVISIONER = "minikube-py/hostpath"
+_PROVISIONER = "k8s.io/minikube-hostpath"
 
 
 @final

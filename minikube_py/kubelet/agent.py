@@ -31,12 +31,14 @@ from minikube_py.images.catalog import Catalog
 from minikube_py.kubelet import output
 from minikube_py.kubelet.environment import service_variables
 from minikube_py.kubelet.network import Announcer, Network
-from minikube_py.kubelet.node import CAPACITY, node_object
+from minikube_py.kubelet.node import CAPACITY, LEASE_SECONDS, VERSION, lease_object, node_object
 from minikube_py.kubelet.worker import PodWorker
 
 __all__ = ["Kubelet"]
 
 logger = logging.getLogger(__name__)
+
+_LEASES = "leases.coordination.k8s.io"
 
 _BATCH = 64
 """Pods begun before sockets have their turn."""
@@ -80,6 +82,7 @@ class Kubelet:
         resolver: MakeResolver | None = None,
         host_resolv_conf: ResolvConf | None = None,
         labels: Mapping[str, str] | None = None,
+        version: str = VERSION,
     ) -> None:
         self.api = api
         self.clock = clock
@@ -101,6 +104,7 @@ class Kubelet:
         self._control_plane = control_plane
         self._tainted = control_plane if tainted is None else tainted
         self._labels = dict(labels or {})
+        self._version = version
         self._given_state_dir = state_dir
         self._made_state_dir: Path | None = None
         self._resolver = resolver
@@ -144,6 +148,7 @@ class Kubelet:
             control_plane=self._control_plane,
             tainted=self._tainted,
             capacity=self.capacity,
+            version=self._version,
         )
         node["metadata"]["labels"].update(self._labels)
         if self.api.get("nodes", self.node) is None:

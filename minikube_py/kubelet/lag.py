@@ -13,8 +13,15 @@ __all__ = ["watch_loop"]
 logger = logging.getLogger(__name__)
 
 
-def watch_loop(kubelets: Callable[[], Iterable[Kubelet]], *, limit: float = 0.25) -> Watchdog:
+def watch_loop(
+    kubelets: Callable[[], Iterable[Kubelet]],
+    *,
+    observe: Callable[[str], object] | None = None,
+    limit: float = 0.25,
+) -> Watchdog:
     """Watch the running loop; report whoever blocks it for more than `limit` seconds.
+
+    `observe` hears ten times a second, on the watchdog's thread, which container runs (`namespace/pod/container`).
 
     Resource handling: the caller closes the Watchdog (one thread).
     """
@@ -39,4 +46,4 @@ def watch_loop(kubelets: Callable[[], Iterable[Kubelet]], *, limit: float = 0.25
                 if (instance := worker.instances.get(container)) is not None:
                     instance.container.print(f"minikube-py: {blocked}")
 
-    return Watchdog(lambda context: context.get(CURRENT) or "", report, limit=limit)
+    return Watchdog(lambda context: context.get(CURRENT) or "", report, observe=observe, limit=limit)

@@ -2,19 +2,24 @@
 
 A node is as big as a good laptop for each: 8 CPUs, 32 GiB and, for pods, as many as its /24 of addresses has room for
 (`PODS`); requests are counted against it as on a real cluster, though nothing here is ever throttled.
-Leaves out: leases in kube-node-lease (nothing here dies unnoticed), images, volumes.
+Leaves out: images, volumes.
 """
 
-from minikube_py.aiokit.clock import rfc3339
+import uuid
+
+from minikube_py.aiokit.clock import rfc3339, rfc3339_micro
 from minikube_py.apimachinery.meta import Object
 
-__all__ = ["CAPACITY", "VERSION", "node_object"]
+__all__ = ["CAPACITY", "LEASE_SECONDS", "VERSION", "lease_object", "node_object"]
 
-VERSION = "v1.32.0"
+VERSION = "v1.32.4"
 """What `kubectl get nodes` shows; the API version that we follow."""
 
 CAPACITY = {"cpu": "8", "ephemeral-storage": "100Gi", "hugepages-2Mi": "0", "memory": "32Gi", "pods": "250"}
 """Capacity and allocatable of a node; 250 pods, because its pod range 127.244.i.0/24 has 254 addresses."""
+
+LEASE_SECONDS = 40
+"""kubelet's nodeLeaseDurationSeconds; it renews four times in that span."""
 
 _HEALTHY = (
     ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
@@ -24,8 +29,19 @@ _HEALTHY = (
 )
 
 
+_MACHINES = uuid.UUID("6d6b7079-0000-4000-8000-000000000000")
+
+
 def node_object(
-    name: str, ip: str, pod_cidr: str, now: float, *, control_plane: bool, tainted: bool, capacity: dict[str, str]
+    name: str,
+    ip: str,
+    pod_cidr: str,
+    now: float,
+    *,
+    control_plane: bool,
+    tainted: bool,
+    capacity: dict[str, str],
+    version: str = VERSION,
 ) -> Object:
     """Return a node as kind and kubeadm set it up.
 
@@ -68,15 +84,34 @@ def node_object(
             "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
             "nodeInfo": {
                 "architecture": "amd64",
-                "bootID": "",
+                "bootID": str(uuid.uuid5(_MACHINES, f"{name} {now}")),
                 "containerRuntimeVersion": "minikube-py://0.1.0",
                 "kernelVersion": "asyncio",
-                "kubeProxyVersion": VERSION,
-                "kubeletVersion": VERSION,
-                "machineID": "",
+                "kubeProxyVersion": version,
+                "kubeletVersion": version,
+                "machineID": uuid.uuid5(_MACHINES, name).hex,
                 "operatingSystem": "linux",
                 "osImage": "minikube-py (one Python process)",
-                "systemUUID": "",
+                "systemUUID": str(uuid.uuid5(_MACHINES, name)),
             },
+        },
+    }
+
+
+def lease_object(node: Object, now: float) -> Object:
+    """Return the Lease by whose renewal a kubelet shows that it lives.
+
+    Source: https://kubernetes.io/docs/concepts/architecture/leases/#node-heart-beats
+    """
+    metadata = node["metadata"]
+    owner = {"apiVersion": "v1", "kind": "Node", "name": metadata["name"], "uid": metadata["uid"]}
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": metadata["name"], "namespace": "kube-node-lease", "ownerReferences": [owner]},
+        "spec": {
+            "holderIdentity": metadata["name"],
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": rfc3339_micro(now),
         },
     }
