@@ -107,15 +107,15 @@ class Recorder:
         identity = (*object_, type_, reason, "" if combined else message, field_path)
         now = rfc3339(moment)
         try:
-            name = self._names.get(identity)
-            if name is not None and self._api.get("events", name, namespace):
+            known = self._names.get(identity)
+            if known is not None and self._api.get("events", known, namespace):
 
                 def again(event: Object) -> None:
                     event["count"] = event.get("count", 1) + 1
                     event["lastTimestamp"] = now
                     event["message"] = message
 
-                self._api.modify("events", name, namespace, again)
+                self._api.modify("events", known, namespace, again)
                 return
             # As in client-go the name counts nanoseconds: a list of events, sorted by name, tells a story in its order.
             number = round(moment * 1e9)
