@@ -17,6 +17,7 @@ from minikube_py.cluster.problems import Problem, problems
 from minikube_py.cluster.targets import Target, UnknownTarget, is_ready, kind_named, parse, pod_of, pods_of
 from minikube_py.cluster.urls import scheme, urls
 from minikube_py.cluster.waiting import WORKLOADS, not_ready, unready_workloads, until
+from minikube_py.cni.sockdiag import Listening
 from minikube_py.networkpolicy.profiles import PROFILES
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class LocalCluster(NodeVerbs):
 
     def problems(self) -> list[Problem]:
         """Return what is wrong, by object."""
-        found = problems(self.operations)
+        found = problems(self.operations, Listening(self.low_port_offset).ports)
         if warning := PROFILES[self.config.networking.cni].warning(self.gate.unenforced()):
             found.append(Problem("MK309", f"cni/{self.config.networking.cni}", warning))
         return found

@@ -3,9 +3,9 @@
 Pure: a view in, findings out. Codes and wording follow the symptom table that `mkpy status` prints.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from minikube_py.apimachinery import meta, names
 from minikube_py.apimachinery.labels import Selector
@@ -13,6 +13,8 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
 
 __all__ = ["Problem", "problems"]
+
+Ports: TypeAlias = Callable[[str, str], frozenset[int] | None]
 
 _WAITING_IS_FINE = {"ContainerCreating", "PodInitializing"}
 
@@ -30,9 +32,13 @@ class Problem:
         return f"{self.code} {self.about}: {self.text}"
 
 
-def problems(view: View) -> list[Problem]:
-    """Return what keeps pods from running, Services from answering and Ingresses from routing."""
-    found = [*_pods(view), *_services(view), *_ingresses(view)]
+def problems(view: View, listening: Ports = lambda ip, protocol: None) -> list[Problem]:
+    """Return what keeps pods from running, Services from answering and Ingresses from routing.
+
+    `listening(pod IP, protocol)` tells on which ports a pod listens (`cni.sockdiag.Listening.ports`), None if that is
+    unknown: then what its containers declare has to do.
+    """
+    found = [*_pods(view), *_services(view, listening), *_ingresses(view)]
     return sorted(found, key=lambda problem: (problem.code, problem.about))
 
 
@@ -84,7 +90,7 @@ def _ready(pod: Object) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in meta.status(pod).get("conditions") or ())
 
 
-def _services(view: View) -> Iterator[Problem]:
+def _services(view: View, listening: Ports) -> Iterator[Problem]:
     for service in view.list("services"):
         yield from _external_ips(service)
         selector = meta.spec(service).get("selector")
@@ -94,7 +100,7 @@ def _services(view: View) -> Iterator[Problem]:
         if not pods:
             yield Problem("MK101", _about(service), _selects_nothing(view, service, selector))
             continue
-        yield from _target_ports(service, pods)
+        yield from _target_ports(service, pods, listening)
         if not any(_ready(pod) for pod in pods):
             yield Problem("MK105", _about(service), f"has 0 of {len(pods)} endpoints ready: callers are refused")
 
@@ -129,8 +135,8 @@ def _selects_nothing(view: View, service: Object, selector: Mapping[str, str]) -
     return f"selects {wanted}; no pod in namespace {meta.namespace(service)} has that"
 
 
-def _target_ports(service: Object, pods: Any) -> Iterator[Problem]:
-    """A targetPort that no container of any selected pod declares is refused by every pod."""
+def _target_ports(service: Object, pods: Sequence[Object], listening: Ports) -> Iterator[Problem]:
+    """A targetPort on which no selected pod listens is refused by every pod."""
     for port in meta.spec(service).get("ports") or ():
         target = port.get("targetPort", port["port"])
         declared = [
@@ -146,7 +152,12 @@ def _target_ports(service: Object, pods: Any) -> Iterator[Problem]:
                     f'targetPort "{target}" is no port name of its pods (they have: '
                     f"{', '.join(sorted(known)) or 'none'})" + (f"; did you mean {nearest}?" if nearest else ""),
                 )
-        elif declared and target not in {p["containerPort"] for p in declared}:
+                continue
+        protocol = port.get("protocol") or "TCP"
+        heard = {meta.name(pod): listening(meta.status(pod)["podIP"], protocol) for pod in pods if _ready(pod)}
+        if heard and None not in heard.values():
+            yield from _unheard(service, port, pods, {name: found or frozenset() for name, found in heard.items()})
+        elif isinstance(target, int) and declared and target not in {p["containerPort"] for p in declared}:
             have = ", ".join(str(n) for n in sorted({p["containerPort"] for p in declared}))
             yield Problem(
                 "MK103",
@@ -154,6 +165,39 @@ def _target_ports(service: Object, pods: Any) -> Iterator[Problem]:
                 f"{port['port']} -> targetPort {target}, but its pods declare {have}. "
                 f'Callers get "connection refused" unless something listens there. Fix: targetPort: {have}',
             )
+
+
+def _unheard(
+    service: Object, port: Mapping[str, Any], pods: Sequence[Object], heard: Mapping[str, frozenset[int]]
+) -> Iterator[Problem]:
+    """Compare the port that each ready pod is called on with those that it listens on."""
+    target = port.get("targetPort", port["port"])
+    protocol = port.get("protocol") or "TCP"
+    for pod in pods:
+        name = meta.name(pod)
+        if name in heard and heard[name].intersection(_called_on(pod, target, protocol)):
+            return
+    name = next(iter(heard))
+    ports = sorted(heard[name])
+    have = f"listens on {', '.join(map(str, ports))}" if ports else f"listens on no {protocol} port"
+    outcome = 'Callers get "connection refused"' if protocol == "TCP" else "Datagrams are lost"
+    yield Problem(
+        "MK103",
+        _about(service),
+        f"{port['port']} -> targetPort {target}, but {name} {have}. {outcome}."
+        + (f" Fix: targetPort: {' or '.join(map(str, ports))}" if ports else ""),
+    )
+
+
+def _called_on(pod: Object, target: int | str, protocol: str) -> set[int]:
+    if isinstance(target, int):
+        return {target}
+    return {
+        p["containerPort"]
+        for container in meta.spec(pod)["containers"]
+        for p in container.get("ports") or ()
+        if p.get("name") == target and (p.get("protocol") or "TCP") == protocol
+    }
 
 
 def _ingresses(view: View) -> Iterator[Problem]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from minikube_py.apimachinery import meta, names
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.cluster.probing import Outcome, Probe, probe
-from minikube_py.cluster.problems import problems
 from minikube_py.cluster.targets import UnknownTarget, is_ready, pod_of
 from minikube_py.cni import drop
 from minikube_py.cni.namespace import NetworkNamespace
@@ -485,7 +484,7 @@ class _Walk:
 
     def _no_endpoints(self, key: Key) -> Hop:
         about = f"{key.namespace}/service/{key.name}"
-        found = [problem.text for problem in problems(self._cluster.operations) if problem.about == about]
+        found = [problem.text for problem in self._cluster.problems() if problem.about == about]
         return Hop("service", f"svc/{key.name} has no ready endpoint: refused", "FAILED", tuple(found))
 
     def _unserved(self, ip: str) -> Hop:

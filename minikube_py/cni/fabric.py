@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from minikube_py.aiokit.tasks import TaskScope
-from minikube_py.cni import splice
+from minikube_py.cni import sockdiag, splice
 from minikube_py.cni.accept import AcceptLoop, Address, TrackedSocket, listening_socket
 from minikube_py.cni.addresses import Addresses
 from minikube_py.cni.filters import PacketFilters, Target
@@ -88,6 +88,7 @@ class Fabric:
         self._waiting: dict[asyncio.Future[None], NetworkNamespace] = {}
         self._scope = TaskScope("fabric")
         self._judging = False
+        self._watching: list[Callable[[Address], object]] = []
         self._cancel = gate.on_change(self._verdicts_changed)
 
     def context(self) -> contextvars.Context:
@@ -143,6 +144,22 @@ class Fabric:
         address = server.namespace.ip, server.port
         if self._servers.get(address) is server:
             del self._servers[address]
+
+    def serving(self, ip: str, port: int) -> None:
+        """Tell who watches that a pod's port has begun to listen."""
+        for callback in self._watching:
+            callback((ip, port))
+
+    def watch_servers(self, callback: Callable[[Address], object]) -> Callable[[], None]:
+        """Call `callback(address)` whenever a pod of this process begins to listen; the result ends that."""
+        self._watching.append(callback)
+        return lambda: self._watching.remove(callback)
+
+    def answers(self, ip: str, port: int) -> bool:
+        """Tell whether somebody listens on an address, as far as can be known; beyond loopback it can't."""
+        if (server := self.server(ip, port)) is not None:
+            return not server.local_only
+        return not ip.startswith("127.") or sockdiag.listens(*self.real_address(ip, port)) is not False
 
     def endpoint(self, ip: str, port: int) -> Endpoint | None:
         """Return the in-process datagram socket on a pod's port."""
@@ -283,6 +300,9 @@ class Fabric:
     def _verdicts_changed(self) -> None:
         self.generation += 1
         self.filters.refresh()
+        for endpoint in self._endpoints.values():
+            if endpoint.filter is not None:
+                endpoint.filter.clear()
         if not self._judging and (self._waiting or len(self.held)):
             self._judging = True
             self._loop.call_soon(self._judge, context=self.context())

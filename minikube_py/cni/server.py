@@ -106,6 +106,7 @@ class PodServer(asyncio.AbstractServer):
         namespace = self.namespace
         target = (Target(namespace.ip, self.port),)
         namespace.fabric.filters.add(self, (namespace.ip, self.port), self._accept, lambda: target)
+        namespace.fabric.serving(namespace.ip, self.port)
 
     # Connections
 

@@ -5,8 +5,9 @@ connection accepted after an endpoint was removed goes there.
 
     commit of a Service, EndpointSlice or Node → compile that Service (table.py) → open and close addresses
 
-No usable endpoint: the address is closed, so that the kernel refuses, as kube-proxy's REJECT rule does. Established
-connections outlive both: they end with their pod.
+No usable endpoint: the address is closed, so that the kernel refuses, as kube-proxy's REJECT rule does. So it is
+while nothing listens behind any of them (a wrong targetPort): a node would pass the pod's refusal on, but a proxy
+that accepts could only reset. Established connections outlive both: they end with their pod.
 """
 
 import logging
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from minikube_py.aiokit.clock import Clock
+from minikube_py.aiokit.clock import Clock, Timer
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client.api import API, Change, Event, Subscription
@@ -31,6 +32,12 @@ from minikube_py.kube_proxy.table import Endpoint, Frontend, NodeInfo, PortTable
 __all__ = ["EndpointStats", "KubeProxy", "Published", "Route"]
 
 logger = logging.getLogger(__name__)
+
+_LOOK, _LOOK_LONGEST = 0.02, 0.25
+"""Seconds until we look again whether somebody listens by now: the first time, and at most.
+
+Pods of this process tell us at once; programs of their own and hosts outside can only be looked at.
+"""
 
 SERVICES, SLICES, NODES = "services", "endpointslices.discovery.k8s.io", "nodes"
 
@@ -81,6 +88,8 @@ class _Service:
     table: ServiceTable | None = None
     ports: dict[ServicePort, _Port] = field(default_factory=dict)
     listeners: dict[Frontend, Listener | UdpListener] = field(default_factory=dict)
+    mute: frozenset[Address] = frozenset()
+    """The endpoints on which nobody listens, of ports that have no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +146,11 @@ class KubeProxy:
         self._nodes: dict[str, NodeInfo] = {}
         self._subscription: Subscription | None = None
         self._problems: dict[Address, str] = {}
+        self._mute: dict[Address, set[Key]] = {}
+        """Endpoints on which nobody listens → the Services that have no better ones."""
+        self._look_timer: Timer | None = None
+        self._look_delay = _LOOK
+        self._unwatch: Callable[[], None] | None = None
 
     @property
     def problems(self) -> Mapping[Address, str]:
@@ -144,12 +158,20 @@ class KubeProxy:
         return MappingProxyType(self._problems)
 
     def start(self) -> None:
+        self._unwatch = self._fabric.watch_servers(self._serving)
         self._subscription = self._api.subscribe((NODES, SERVICES, SLICES), self._changed)
 
     def stop(self) -> None:
         if self._subscription:
             self._subscription.cancel()
             self._subscription = None
+        if self._unwatch:
+            self._unwatch()
+            self._unwatch = None
+        if self._look_timer:
+            self._look_timer.cancel()
+            self._look_timer = None
+        self._mute.clear()
         for service in self._services.values():
             for listener in service.listeners.values():
                 listener.close()
@@ -253,7 +275,9 @@ class KubeProxy:
             if entry.object is not None
             else None
         )
-        wanted = {one: None for one in new.frontends if new.ports[one.service_port].everywhere} if new else {}
+        self._forget_mute(key, entry)
+        open_ports = self._answering(key, entry, new) if new else set()
+        wanted = {one: None for one in new.frontends if one.service_port in open_ports} if new else {}
         wanted.update(dict.fromkeys(new.health_checks) if new else {})
         for frontend in [one for one in entry.listeners if one not in wanted]:
             entry.listeners.pop(frontend).close()
@@ -267,6 +291,47 @@ class KubeProxy:
             self._endpoints_changed(entry, old, new)
         if entry.object is None and not entry.slices:
             del self._services[key]
+
+    # Endpoints on which nobody listens
+
+    def _answering(self, key: Key, entry: _Service, service: ServiceTable) -> set[ServicePort]:
+        """Return the ports with a usable endpoint on which somebody listens; remember those that nobody does on."""
+        found = set()
+        mute: list[Address] = []
+        for service_port, port in service.ports.items():
+            if service_port.protocol != "TCP":
+                if port.everywhere:
+                    found.add(service_port)
+            elif any(self._fabric.answers(one.ip, one.port) for one in port.everywhere):
+                found.add(service_port)
+            else:
+                mute += [one.address for one in port.everywhere]
+        entry.mute = frozenset(mute)
+        for address in entry.mute:
+            self._mute.setdefault(address, set()).add(key)
+        if mute and self._look_timer is None:
+            self._look_delay = _LOOK
+            self._look_timer = self._clock.call_later(_LOOK, self._look)
+        return found
+
+    def _forget_mute(self, key: Key, entry: _Service) -> None:
+        for address in entry.mute:
+            self._mute[address].discard(key)
+            if not self._mute[address]:
+                del self._mute[address]
+        entry.mute = frozenset()
+
+    def _serving(self, address: Address) -> None:
+        for key in [*self._mute.get(address, ())]:
+            self._sync(key)
+
+    def _look(self) -> None:
+        self._look_timer = None
+        for address in [one for one in self._mute if self._fabric.answers(*one)]:
+            self._serving(address)
+        self._look_delay = min(_LOOK_LONGEST, self._look_delay * 1.5)
+        if self._mute and self._look_timer is None:
+            self._look_timer = self._clock.call_later(self._look_delay, self._look)
 
     def _endpoints_changed(self, entry: _Service, old: ServiceTable, new: ServiceTable) -> None:
         """Forget datagram flows to endpoints that left; let callers who were dropped for want of one try again."""

@@ -2,6 +2,8 @@
 
 import socket
 import subprocess
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -138,6 +140,14 @@ def client_ip(address: str, port: int, *, source: str = "") -> str:
     code, text = curl(f"http://{address}:{port}/clientip", source=source)
     assert code == 0, text
     return text.rpartition(":")[0] or text
+
+
+def eventually(holds: Callable[[], bool], *, timeout: float = 5) -> None:
+    """Wait until something holds that the kernel tells the cluster of a moment later, such as a caller's hang-up."""
+    deadline = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < deadline, "it never held"
+        time.sleep(0.005)
 
 
 class Datagrams:

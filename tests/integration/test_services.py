@@ -25,6 +25,7 @@ from .netexec import (
     client_ip,
     curl,
     endpoint_slice,
+    eventually,
     hostname,
     hostnames,
     ip_of,
@@ -471,7 +472,7 @@ def test_round_robin_is_exact(cluster: Cluster, web: str, namespace: str) -> Non
     assert Counter(hostnames(web, 8000, 10)) == {"one": 5, "two": 5}
     [books] = cluster.local.proxy.statistics(namespace, "web").values()
     assert [one.connections for one in books.values()] == [5, 5]
-    assert all(one.received > 0 and one.sent > 0 and one.open == 0 for one in books.values())
+    eventually(lambda: all(one.received > 0 and one.sent > 0 and one.open == 0 for one in books.values()))
 
 
 def test_keep_alive_sticks_to_one_pod(cluster: Cluster, web: str, namespace: str) -> None:
