@@ -48,7 +48,8 @@ async def main(container: Container) -> int:
             return 0
         argv = ["sh"]
     try:
-        return await images_exec.run(container, argv)
-    except images_exec.NotFound as error:
+        container.extra["shell_main"] = True
+        return await images_exec.run(container, argv, main=True)
+    except (images_exec.NotFound, images_exec.PermissionDenied) as error:
         container.print(f"{error} (in this stand-in of {container.image})")
-        return 127
+        return 127 if isinstance(error, images_exec.NotFound) else 126

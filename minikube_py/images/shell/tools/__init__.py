@@ -1,0 +1,44 @@
+"""The tool box: one family of tools = one module with a table `TOOLS` of names and coroutines.
+
+To add a tool, write `async def name(p: Process) -> int` in a module here and list its name below; the module is
+imported when the tool is first called.
+"""
+
+import importlib
+from functools import cache
+
+from minikube_py.images.shell.process import Tool
+
+__all__ = ["NAMES", "find", "path"]
+
+MODULES = {
+    "basics": "echo printf true false yes sleep seq test [ [[ basename dirname expr date clear usleep",
+    "fileops": "ls cp mv rm mkdir rmdir touch chmod chown ln stat find du df readlink realpath mktemp which dd",
+    "text": "cat tac head tail wc sort uniq cut tr tee nl rev paste fold split cmp diff",
+    "search": "grep egrep fgrep sed awk",
+    "processes": (
+        "sh bash ash busybox env printenv xargs time timeout nohup nice ps pidof pgrep pkill kill killall id whoami "
+        "uname hostname nproc uptime free top groups tty stty su arch sync"
+    ),
+    "archives": "tar gzip gunzip zcat base64 md5sum sha1sum sha256sum sha512sum hexdump od",
+    "addresses": "ip ifconfig route arp netstat ss",
+    "dns": "nslookup dig host getent",
+    "http": "wget curl",
+    "connections": "nc netcat ping traceroute telnet redis-cli pg_isready",
+}
+NAMES = {name: module for module, names in MODULES.items() for name in names.split()}
+
+
+@cache
+def find(name: str) -> Tool | None:
+    """Return a tool by its name."""
+    module = NAMES.get(name)
+    if module is None:
+        return None
+    tool: Tool = importlib.import_module(f"{__name__}.{module}").TOOLS[name]
+    return tool
+
+
+def path(name: str) -> str:
+    """Return where a tool would be in an image."""
+    return f"/bin/{name}" if name in ("sh", "bash", "ash", "ls", "cat", "echo", "ps", "ping") else f"/usr/bin/{name}"

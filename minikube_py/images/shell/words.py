@@ -1,0 +1,354 @@
+"""The inside of words: quotes, `$name`, `${…}`, `$(…)`, `$((…))`, backticks, here-documents. Pure.
+
+tree-sitter tells where words are; what is in one is read here, because quoting decides meaning byte by byte
+(POSIX XCU §2.2, §2.6).
+"""
+
+import re
+from collections.abc import Iterator
+
+from minikube_py.images.shell.syntax import Arithmetic, Literal, Parameter, Part, ShellSyntaxError, Substitution, Word
+
+__all__ = ["HereDocument", "cut_heredocs", "parse_text", "parse_word", "skip", "split_words"]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+_SPECIAL = "@*#?-$!0123456789"
+_OPERATOR = re.compile(r":[-=?+]|[-=?+]|%%|%|##|#|//|/#|/%|/|\^\^|\^|,,|,|:")
+
+
+def _closing(text: str, at: int, close: str) -> int:
+    """Return the index after the bracket that closes what opened before `at`; quotes and nesting are respected."""
+    opening = {")": "(", "}": "{"}[close]
+    depth = 1
+    while at < len(text):
+        char = text[at]
+        if char in "\\'\"`$":
+            at = skip(text, at)
+            continue
+        if char == "#" and close == ")" and text[at - 1] in " \t\n;(&|":
+            end = text.find("\n", at)
+            at = len(text) if end < 0 else end
+            continue
+        if char == close:
+            depth -= 1
+            if not depth:
+                return at + 1
+        elif char == opening and close == ")":
+            depth += 1
+        at += 1
+    raise ShellSyntaxError(f'syntax error: unexpected end of file (expecting "{close}")')
+
+
+def skip(text: str, at: int) -> int:
+    """Return the index after the character, quotation or expansion that begins at `at`."""
+    char = text[at]
+    if char == "\\":
+        return at + 2
+    if char == "'":
+        end = text.find("'", at + 1)
+        if end < 0:
+            raise ShellSyntaxError("syntax error: unterminated quoted string")
+        return end + 1
+    if char == '"':
+        at += 1
+        while at < len(text):
+            if text[at] == '"':
+                return at + 1
+            at = skip(text, at) if text[at] in "\\`$" else at + 1
+        raise ShellSyntaxError("syntax error: unterminated quoted string")
+    if char == "`":
+        at += 1
+        while at < len(text):
+            if text[at] == "`":
+                return at + 1
+            at += 2 if text[at] == "\\" else 1
+        raise ShellSyntaxError("syntax error: EOF in backquote substitution")
+    if char == "$":
+        if text.startswith("$((", at) and (end := _arithmetic_end(text, at + 3)) is not None:
+            return end
+        if text.startswith("$(", at):
+            return _closing(text, at + 2, ")")
+        if text.startswith("${", at):
+            return _closing(text, at + 2, "}")
+        if text.startswith("$'", at):
+            at += 2
+            while at < len(text) and text[at] != "'":
+                at += 2 if text[at] == "\\" else 1
+            return at + 1
+    return at + 1
+
+
+def _arithmetic_end(text: str, at: int) -> int | None:
+    """Return the index after the `))`; None if this is a subshell in a command substitution."""
+    try:
+        end = _closing(text, at, ")")
+    except ShellSyntaxError:
+        return None
+    return end + 1 if text[end : end + 1] == ")" else None
+
+
+def parse_word(text: str) -> Word:
+    """Read one word as it stands in a script, quotes and all."""
+    return Word(tuple(_joined(_parts(text, quoted=False))))
+
+
+def parse_text(text: str) -> Word:
+    """Read text in which only `$`, backticks and backslashes have a meaning: a here-document, arithmetic."""
+    return Word(tuple(_joined(_parts(text, quoted=True, heredoc=True))))
+
+
+def _joined(parts: Iterator[Part]) -> Iterator[Part]:
+    """Join neighbouring literals of one kind."""
+    last: Literal | None = None
+    for part in parts:
+        if isinstance(part, Literal):
+            if last is not None and last.quoted == part.quoted:
+                last = Literal(last.text + part.text, part.quoted)
+                continue
+            if last is not None:
+                yield last
+            last = part
+            continue
+        if last is not None:
+            yield last
+            last = None
+        yield part
+    if last is not None:
+        yield last
+
+
+def _parts(text: str, *, quoted: bool, heredoc: bool = False) -> Iterator[Part]:
+    at = 0
+    while at < len(text):
+        char = text[at]
+        if char == "\\":
+            following = text[at + 1 : at + 2]
+            if following == "\n":
+                pass
+            elif quoted and following not in ("$", "`", "\\", *(() if heredoc else ('"',))):
+                yield Literal("\\" + following, True)
+            else:
+                yield Literal(following, True)
+            at += 2
+        elif char == "'" and not quoted:
+            end = skip(text, at)
+            yield Literal(text[at + 1 : end - 1], True)
+            at = end
+        elif char == '"' and not heredoc and not quoted:
+            end = skip(text, at)
+            inner = list(_parts(text[at + 1 : end - 1], quoted=True))
+            yield from inner or [Literal("", True)]
+            at = end
+        elif char == "`":
+            end = skip(text, at)
+            body = re.sub(r'\\([$`\\"])' if quoted and not heredoc else r"\\([$`\\])", r"\1", text[at + 1 : end - 1])
+            yield Substitution(body, quoted)
+            at = end
+        elif char == "$":
+            end, part = _dollar(text, at, quoted)
+            yield part
+            at = end
+        else:
+            end = at + 1
+            while end < len(text) and text[end] not in "\\'\"`$":
+                end += 1
+            yield Literal(text[at:end], quoted)
+            at = end
+
+
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v"}
+
+
+def _ansi(text: str) -> str:
+    def replace(match: re.Match[str]) -> str:
+        code = match[1]
+        if code[0] in "xuU":
+            return chr(int(code[1:], 16))
+        if code[0].isdigit():
+            return chr(int(code, 8))
+        return _ESCAPES.get(code, code)
+
+    return re.sub(r"\\(x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|[0-7]{1,3}|.)", replace, text, flags=re.S)
+
+
+def _dollar(text: str, at: int, quoted: bool) -> tuple[int, Part]:
+    following = text[at + 1 : at + 2]
+    if text.startswith("$((", at) and (stop := _arithmetic_end(text, at + 3)) is not None:
+        return stop, Arithmetic(parse_text(text[at + 3 : stop - 2]), quoted)
+    if following == "(":
+        end = skip(text, at)
+        return end, Substitution(text[at + 2 : end - 1], quoted)
+    if following == "{":
+        end = skip(text, at)
+        return end, _braces(text[at + 2 : end - 1], quoted)
+    if following == "'" and not quoted:
+        end = skip(text, at)
+        return end, Literal(_ansi(text[at + 2 : end - 1]), True)
+    if following == '"' and not quoted:
+        return at + 1, Literal("", False)
+    if following and following in _SPECIAL:
+        return at + 2, Parameter(following, quoted=quoted)
+    if match := _NAME.match(text, at + 1):
+        return match.end(), Parameter(match[0], quoted=quoted)
+    return at + 1, Literal("$", quoted)
+
+
+def _braces(inner: str, quoted: bool) -> Parameter:
+    bad = ShellSyntaxError("syntax error: bad substitution")
+    if inner.startswith("#") and len(inner) > 1:
+        return Parameter(inner[1:], "len", quoted=quoted)
+    indirect = inner.startswith("!") and len(inner) > 1
+    body = inner[1:] if indirect else inner
+    match = re.match(r"[A-Za-z_][A-Za-z_0-9]*|[0-9]+|[@*#?$!-]", body)
+    if match is None:
+        raise bad
+    name, rest = match[0], body[match.end() :]
+    if not rest:
+        return Parameter(name, quoted=quoted, indirect=indirect)
+    operator = _OPERATOR.match(rest)
+    if operator is None:
+        raise bad
+    op, text = operator[0], rest[operator.end() :]
+    second = None
+    if op.startswith("/"):
+        text, second = _cut(text, "/")
+    elif op == ":":
+        text, second = _cut(text, ":")
+    return Parameter(
+        name,
+        op,
+        _operand(text, quoted and op not in ("%", "%%", "#", "##", "/", "//", "/#", "/%")),
+        None if second is None else _operand(second, quoted),
+        quoted,
+        indirect,
+    )
+
+
+def _operand(text: str, quoted: bool) -> Word:
+    """Read what stands after the operator: within double quotes, single quotes have no meaning in it."""
+    if not quoted:
+        return parse_word(text)
+    parts: list[Part] = []
+    at = start = 0
+    while at < len(text):  # "${x:-"a b"}": double quotes inside open and close again
+        if text[at] == '"':
+            parts.extend(_parts(text[start:at], quoted=True))
+            end = skip(text, at)
+            parts.extend(_parts(text[at + 1 : end - 1], quoted=True))
+            at = start = end
+        else:
+            at = skip(text, at) if text[at] in "\\`$" else at + 1
+    parts.extend(_parts(text[start:], quoted=True))
+    return Word(tuple(_joined(iter(parts))))
+
+
+def _cut(text: str, char: str) -> tuple[str, str | None]:
+    at = 0
+    while at < len(text):
+        if text[at] == char:
+            return text[:at], text[at + 1 :]
+        at = skip(text, at)
+    return text, None
+
+
+def split_words(text: str, operators: tuple[str, ...] = ()) -> list[str]:
+    """Cut text at blanks outside of quotes; `operators` are words of their own, wherever they stand."""
+    found: list[str] = []
+    current = ""
+    at = 0
+    while at < len(text):
+        if text[at] in " \t\n":
+            if current:
+                found.append(current)
+            current = ""
+            at += 1
+            continue
+        operator = next((one for one in operators if text.startswith(one, at)), None)
+        if operator:
+            if current:
+                found.append(current)
+            current = ""
+            found.append(operator)
+            at += len(operator)
+            continue
+        end = skip(text, at)
+        if text[at : at + 2] != "\\\n":
+            current += text[at:end]
+        at = end
+    if current:
+        found.append(current)
+    return found
+
+
+class HereDocument:
+    """The text of a here-document and whether expansions happen in it."""
+
+    def __init__(self, text: str, literal: bool) -> None:
+        self.word = Word((Literal(text, True),)) if literal else parse_text(text)
+
+
+_MARK = "/dev/here-document/"
+
+
+def cut_heredocs(text: str) -> tuple[str, list[HereDocument]]:
+    """Take the here-documents out of a script: `<<EOF` becomes `</dev/here-document/N`.
+
+    They are lines, not words: whoever reads the rest as a grammar is spared them.
+    """
+    if "<<" not in text:
+        return text, []
+    out: list[str] = []
+    documents: list[HereDocument] = []
+    waiting: list[tuple[int, str, bool, bool]] = []
+    at = 0
+    while at < len(text):
+        char = text[at]
+        if text.startswith("((", at) and (at == 0 or text[at - 1] in " \t\n;"):
+            end = _arithmetic_end(text, at + 2) or at + 1
+        elif text.startswith("<<<", at):
+            end = at + 3
+        elif text.startswith("<<", at):
+            match = re.compile(r"<<(-?)[ \t]*((?:\\.|'[^']*'|\"[^\"]*\"|[^\s;&|<>()'\"\\])+)").match(text, at)
+            if match is None:
+                end = at + 2
+            else:
+                raw = match[2]
+                delimiter = re.sub(r"\\(.)|['\"]", r"\1", raw)
+                waiting.append((len(documents), delimiter, bool(match[1]), delimiter != raw))
+                documents.append(HereDocument("", True))
+                out.append(f"<{_MARK}{len(documents) - 1}")
+                at = match.end()
+                continue
+        elif char == "#" and (at == 0 or text[at - 1] in " \t\n;&|("):
+            end = text.find("\n", at)
+            at = len(text) if end < 0 else end  # the comment is left out
+            continue
+        elif char == "\n" and waiting:
+            out.append("\n")
+            at += 1
+            for index, delimiter, tabs, literal in waiting:
+                lines: list[str] = []
+                while at < len(text):
+                    end = text.find("\n", at)
+                    line = text[at:] if end < 0 else text[at:end]
+                    at = len(text) if end < 0 else end + 1
+                    if tabs:
+                        line = line.lstrip("\t")
+                    if line == delimiter:
+                        break
+                    lines.append(f"{line}\n")
+                documents[index] = HereDocument("".join(lines), literal)
+            waiting = []
+            continue
+        else:
+            end = at + 1 if char == "$" and text[at + 1 : at + 2] == "(" and "<<" in text[at:] else skip(text, at)
+            if char == "$" and text.startswith("$((", at):
+                end = _arithmetic_end(text, at + 3) or end
+        out.append(text[at:end])
+        at = end
+    return "".join(out), documents
+
+
+def heredoc_number(target: str) -> int | None:
+    """Return which here-document a redirection's target stands for."""
+    return int(target[len(_MARK) :]) if target.startswith(_MARK) else None
