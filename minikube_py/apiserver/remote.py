@@ -124,11 +124,14 @@ async def _websocket(request: web.BaseRequest, options: Options, run: Run) -> we
         async for message in socket:
             if message.type is WSMsgType.BINARY and message.data:
                 channel, data = message.data[0], message.data[1:]
-            elif message.type is WSMsgType.TEXT and message.data:
+            elif message.type is WSMsgType.TEXT and message.data and text:
                 try:
                     channel, data = int(message.data[0]), base64.b64decode(message.data[1:])
                 except ValueError:
                     continue
+            elif message.type is WSMsgType.TEXT and message.data:  # the Python client sends str as it is
+                raw = message.data.encode()
+                channel, data = raw[0], raw[1:]
             else:
                 continue
             if channel == 0:
