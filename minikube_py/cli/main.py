@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "why": ("why", "Say why a pod reaches another or not, hop by hop."),
     "matrix": ("matrix", "Print who reaches whom."),
     "kubeconfig": ("kubeconfig", "Print the kubeconfig's path."),
+    "ca": ("ca", "Print the path of the cluster's CA certificate (curl --cacert)."),
     "env": ("env", "Print shell exports: KUBECONFIG and addresses."),
     "kill": ("kill", "Kill a pod, or one pod of a workload."),
     "node": ("node", "Add, remove, switch off and on, cordon and drain nodes."),

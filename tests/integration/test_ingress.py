@@ -1,0 +1,75 @@
+"""The ingress of a running cluster as its user meets it: addresses, certificates, redirects, logs."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from .test_cli import Mkpy, environment, mkpy
+
+__all__ = ["environment", "mkpy"]
+
+MANIFEST = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop}
+spec:
+  selector: {matchLabels: {app: shop}}
+  template:
+    metadata: {labels: {app: shop}}
+    spec:
+      containers: [{name: web, image: hashicorp/http-echo, args: ["-text=open"], ports: [{containerPort: 5678}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: shop}
+spec: {selector: {app: shop}, ports: [{port: 80, targetPort: 5678}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: shop}
+spec:
+  ingressClassName: nginx
+  tls: [{hosts: [shop.example.org], secretName: made-here}]
+  rules:
+  - host: shop.example.org
+    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}
+"""
+
+
+@pytest.fixture
+def facts(mkpy: Mkpy, tmp_path: Path) -> dict[str, Any]:
+    (tmp_path / "shop.yaml").write_text(MANIFEST)
+    up = mkpy("up", "-d", "-f", "shop.yaml", "-o", "json")
+    assert up.returncode == 0, up.stderr
+    return json.loads(up.stdout)
+
+
+def curl(*arguments: str) -> str:
+    done = subprocess.run(["curl", "-sS", *arguments], capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.slow
+def test_https_and_redirects_work_with_the_clusters_ca(mkpy: Mkpy, facts: dict[str, Any]) -> None:
+    """`curl --cacert "$(mkpy ca)"` trusts the ingress; plain HTTP on the host's door redirects to its HTTPS door; the
+    Ingress has an address; each request is a line of the controller's log.
+    """
+    ca = mkpy("ca").stdout.strip()
+    http, https = (urlsplit(facts["ingress"][each]).port for each in ("http", "https"))
+    host = "shop.example.org"
+    doors = [word for port in (http, https) for word in ("--resolve", f"{host}:{port}:127.0.0.1")]
+    assert curl("--cacert", ca, *doors, f"https://{host}:{https}/") == "open"
+    followed = curl("-L", "--cacert", ca, *doors, f"http://{host}:{http}/menu", "-w", " %{http_code} %{url_effective}")
+    assert followed.split() == ["open", "200", f"https://{host}:{https}/menu"]
+    ingress = json.loads(mkpy("get", "ingress", "shop", "-o", "json").stdout)
+    (address,) = ingress["status"]["loadBalancer"]["ingress"]
+    port = 443 + facts["low_port_offset"]
+    assert curl("--cacert", ca, "--connect-to", f"{host}:443:{address['ip']}:{port}", f"https://{host}/") == "open"
+    log = mkpy("logs", "-n", "ingress-nginx", "deploy/ingress-nginx-controller").stdout
+    assert '"GET /menu HTTP/1.1" 308' in log
+    assert '"GET /menu HTTP/1.1" 200' in log
