@@ -22,9 +22,9 @@ import struct
 import sys
 from collections.abc import Callable
 
-from minikube_py.cni.cbpf import Ranges, compile_ranges, fitting
+from minikube_py.cni.cbpf import Ranges, compile_ranges, fitting, merge
 
-__all__ = ["Dropped", "Hole", "drops_work", "filter_datagrams", "listens", "syn_sent"]
+__all__ = ["DatagramFilter", "Dropped", "Hole", "drops_work", "listens", "syn_sent"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ _FILLER = "127.255.255.254"
 """Where the connection that fills a hole comes from: an address that no cluster gives to anybody."""
 _FILLER_NUMBER = 0x7FFFFFFE
 _ABORT = struct.pack("ii", 1, 0)
+_MOST_SENDERS = 256
+"""Denied senders in one socket's filter."""
 
 
 def _attach(sock: socket.socket, option: int, program: bytes) -> None:
@@ -125,18 +127,51 @@ class Hole:
 _ONLY_FILLER: Ranges = ((_FILLER_NUMBER, _FILLER_NUMBER),)
 
 
-def filter_datagrams(sock: socket.socket, ranges: Ranges) -> None:
-    """Have the kernel drop datagrams from these sources, none for ().
+class DatagramFilter:
+    """Keeps datagrams of denied senders from waking the loop: whom policy has denied once is dropped by the kernel.
+
+    The first datagram is judged and noted like any other; the filter only spares the rest. It must be cleared when
+    verdicts may have changed, and forget a sender to whom the socket's owner talks: replies always pass.
 
     Error handling: where the kernel refuses, nothing is filtered; every datagram is judged anyway.
     """
-    try:
-        if ranges:
-            _attach(sock, _SO_ATTACH_FILTER, compile_ranges(fitting(ranges), hit=0, miss=0xFFFFFFFF))
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
-    except OSError:
-        pass  # not Linux, no room, or nothing was attached
+
+    __slots__ = ("_senders", "_socket")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._senders: set[int] = set()
+
+    def __contains__(self, ip: str) -> bool:
+        return _number(ip) in self._senders
+
+    def add(self, ip: str) -> None:
+        if len(self._senders) < _MOST_SENDERS:
+            self._senders.add(_number(ip))
+            self._apply()
+
+    def remove(self, ip: str) -> None:
+        self._senders.discard(_number(ip))
+        self._apply()
+
+    def clear(self) -> None:
+        if self._senders:
+            self._senders.clear()
+            self._apply()
+
+    def _apply(self) -> None:
+        try:
+            if self._senders:
+                ranges = merge((number, number) for number in self._senders)
+                _attach(self._socket, _SO_ATTACH_FILTER, compile_ranges(ranges, hit=0, miss=0xFFFFFFFF))
+            else:
+                self._socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+        except OSError:
+            pass  # not Linux, no room, closed, or nothing was attached
+
+
+def _number(ip: str) -> int:
+    return int.from_bytes(socket.inet_aton(ip), "big")
 
 
 # Who is knocking

@@ -173,9 +173,7 @@ class PacketFilters:
         if one.hole is None and not self._possible():
             return
         try:
-            if one.hole is None:
-                one.hole = drop.Hole(one.accept.sock, one.accept.take)
-            one.hole.aim(wanted)
+            self._fabric.context().run(self._aim, one, wanted)
         except OSError as error:
             one.broken = True
             if one.hole:
@@ -185,8 +183,15 @@ class PacketFilters:
         if wanted and self._timer is None:
             self._timer = self._loop.call_later(_LOOK, self._look, context=self._fabric.context())
 
+    @staticmethod
+    def _aim(one: _Filtered, wanted: Ranges) -> None:
+        """In a context that belongs to no pod: the connection that fills a hole is nobody's."""
+        if one.hole is None:
+            one.hole = drop.Hole(one.accept.sock, one.accept.take)
+        one.hole.aim(wanted)
+
     def _possible(self) -> bool:
-        if not drop.drops_work():
+        if not self._fabric.context().run(drop.drops_work):
             logger.info("the kernel can't drop for us; denied callers are held")
             self._enabled = False
             self._filtered.clear()

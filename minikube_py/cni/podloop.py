@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from minikube_py.cni import blocking
+from minikube_py.cni.drop import DatagramFilter
 from minikube_py.cni.namespace import NetworkNamespace, current
 from minikube_py.cni.splice import IP_BIND_ADDRESS_NO_PORT
 from minikube_py.cni.udp import Endpoint
@@ -214,6 +215,8 @@ class PodLoop(_Loop):  # type: ignore[misc]  # see above
         sock, port = namespace.datagram_socket(local, remote)
         inner = protocol_factory()
         endpoint = Endpoint(namespace, inner, port, remote)
+        if port and remote is None and namespace.fabric.deny == "drop":
+            endpoint.filter = DatagramFilter(sock)
         try:
             await super().create_datagram_endpoint(lambda: endpoint, sock=sock)
         except BaseException:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from minikube_py.cni.accept import Address
+from minikube_py.cni.drop import DatagramFilter
 from minikube_py.cni.types import Flow
 
 if TYPE_CHECKING:
@@ -120,9 +121,11 @@ class Endpoint(asyncio.DatagramProtocol):
         """As the pod sees it; 0 for a client socket."""
         self.via: dict[Address, _Via] = {}
         self.transport: EndpointTransport | None = None
+        self.filter: DatagramFilter | None = None
+        """Of a server's socket, where denials are drops."""
         self._peer = peer
         self._seen: dict[Address, float] = {}
-        self._refused: dict[Address, None] = {}
+        self._refused: dict[tuple[Address, str], None] = {}
         self._context = contextvars.copy_context()
         self._generation = namespace.fabric.generation
         self._now = asyncio.get_running_loop().time
@@ -176,6 +179,8 @@ class Endpoint(asyncio.DatagramProtocol):
         """
         now = self._now()
         real = target
+        if self.filter is not None and target[0] in self.filter:
+            self.filter.remove(target[0])  # we talk to it: its replies must pass
         if now - self._seen.get(target, -_ASSURED) >= _ASSURED:
             namespace = self.namespace
             real = namespace.real_address(*target)
@@ -188,14 +193,18 @@ class Endpoint(asyncio.DatagramProtocol):
 
     def _may_receive(self, source: Address) -> bool:
         namespace = self.namespace
-        return source[0] == namespace.ip or self._judge(source, Flow(source[0], namespace.ip, self.port, "UDP"))
+        if source[0] == namespace.ip or self._judge(source, Flow(source[0], namespace.ip, self.port, "UDP")):
+            return True
+        if self.filter is not None and not any(peer[0] == source[0] for peer in (*self._seen, *self.via)):
+            self.filter.add(source[0])
+        return False
 
     def _judge(self, peer: Address, flow: Flow) -> bool:
         fabric = self.namespace.fabric
         if self._generation != fabric.generation:
             self._generation = fabric.generation
             self._refused.clear()
-        if peer in self._refused:
+        if (peer, flow.source) in self._refused:
             return False
         verdict = fabric.gate.check(flow)
         if verdict.allowed:
@@ -203,7 +212,7 @@ class Endpoint(asyncio.DatagramProtocol):
         fabric.denied(flow, verdict)
         if len(self._refused) >= _MOST_FLOWS:
             self._refused.clear()
-        self._refused[peer] = None
+        self._refused[peer, flow.source] = None
         return False
 
     def _note(self, peer: Address, now: float) -> None:
