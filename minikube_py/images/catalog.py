@@ -238,6 +238,8 @@ def _load(pattern: str, target: str) -> Any:
         raise BadMapping(
             f"images: {pattern!r}: can't import {module_name!r} ({error}); is it on PYTHONPATH or installed here?"
         ) from error
+    except Exception as error:  # the user's code: whatever it raises is an answer
+        raise BadMapping(f"images: {pattern!r}: importing {module_name!r} raised {error!r}") from error
     try:
         for name in path.split("."):
             found = getattr(found, name)

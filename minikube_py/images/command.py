@@ -12,6 +12,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from minikube_py.images import environ
 from minikube_py.images.container import Container, Main
 from minikube_py.images.expansion import expand
 
@@ -25,9 +26,9 @@ def adapt(target: Sequence[str], options: Mapping[str, Any]) -> Main:
     async def main(container: Container) -> int:
         port = container.extra.get("real_port", lambda port: port)(container.ports[0]) if container.ports else 0
         env = {
-            **os.environ,
+            **(machine := environ.machine()),
             **container.env,
-            "PATH": os.environ.get("PATH", os.defpath),
+            "PATH": machine.get("PATH", os.defpath),
             "POD_IP": container.pod.ip,
             "POD_NAME": container.pod.name,
             "POD_NAMESPACE": container.pod.namespace,

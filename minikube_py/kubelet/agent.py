@@ -27,6 +27,7 @@ from minikube_py.cni.ipam import Pool
 from minikube_py.cni.resolvconf import ResolvConf
 from minikube_py.cni.resolver import StubResolver
 from minikube_py.cni.types import Resolver
+from minikube_py.images import environ
 from minikube_py.images.catalog import Catalog
 from minikube_py.kubelet import output
 from minikube_py.kubelet.environment import service_variables
@@ -137,6 +138,7 @@ class Kubelet:
         self._scope.spawn(self._renew_lease(), name=f"kubelet {self.node} lease")
         self._subscription = self.api.subscribe(("pods", "services", "configmaps", "secrets"), self._changed)
         output.install()
+        environ.install()
         self._routes_output = True
 
     def _register(self) -> None:
@@ -209,6 +211,7 @@ class Kubelet:
         if self._routes_output:
             self._routes_output = False
             output.uninstall()
+            environ.uninstall()
         if self._made_state_dir:
             shutil.rmtree(self._made_state_dir, ignore_errors=True)
             self._made_state_dir = None

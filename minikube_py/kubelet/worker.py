@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from minikube_py.aiokit.clock import Timer
@@ -26,6 +26,7 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.cni.ipam import Exhausted
 from minikube_py.cni.resolvconf import ResolvConf, hosts_text, parse_hosts, pod_resolv_conf
+from minikube_py.images import environ
 from minikube_py.images import exec as images_exec
 from minikube_py.images.catalog import AbsentImage, BadMapping
 from minikube_py.images.container import Container, PodInfo
@@ -336,8 +337,17 @@ class PodWorker:
     def _start(self, name: str, attempt: int, pull: bool) -> Event | None:
         spec = self.spec_of(name)
         image = str(spec.get("image", ""))
+        context = self.namespace.context.copy()
+        context.run(CURRENT.set, f"{self.key}/{name}")
+        container, refused = None, ""
         try:
-            main = self._kubelet.catalog.resolve(image, command=spec.get("command") or (), args=spec.get("args") or ())
+            container = self._container(spec, attempt)
+            environ.enter(context, container.env)
+        except ConfigError as error:
+            refused = str(error)
+        command, args = spec.get("command") or (), spec.get("args") or ()
+        try:  # the user's module is imported here: as the pod
+            main = context.run(partial(self._kubelet.catalog.resolve, image, command=command, args=args))
         except AbsentImage:
             if spec.get("imagePullPolicy") == "Never":
                 return StartFailed(
@@ -351,10 +361,8 @@ class PodWorker:
             )
         except BadMapping as error:
             return StartFailed(name, "CreateContainerError", str(error))
-        try:
-            container = self._container(spec, attempt)
-        except ConfigError as error:
-            return StartFailed(name, "CreateContainerConfigError", str(error))
+        if container is None:
+            return StartFailed(name, "CreateContainerConfigError", refused)
         if pull or attempt:
             self._event("Normal", "Pulled", f'Container image "{image}" already present on machine', name)
         self._event("Normal", "Created", f"Created container: {name}", name)
@@ -364,8 +372,6 @@ class PodWorker:
         if (old := self.instances.get(name)) is not None:
             self.previous[name] = old.log
         instance = self.instances[name] = Instance(container, log, attempt)
-        context = self.namespace.context.copy()
-        context.run(CURRENT.set, f"{self.key}/{name}")
         context.run(output.OUTPUT.set, self._output(log))
         instance.task = self._spawn(self._run(name, instance, main), name, context)
         return None
