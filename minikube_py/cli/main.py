@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "down": ("down", "Stop a cluster; fine if there is none."),
     "ls": ("ls", "List the running clusters."),
     "status": ("status", "Show nodes, pods, Services, URLs and problems of a cluster."),
+    "wiring": ("wiring", "Try every Service, env edge and Ingress row of a cluster, or of manifests (-f)."),
     "validate": ("validate", "Check manifests without starting anything."),
     "demo": ("demo", "Play one of the demos."),
     "curl": ("curl", "Run the real curl, as a pod or from outside."),

@@ -23,6 +23,7 @@ from minikube_py.networkpolicy.profiles import PROFILES
 if TYPE_CHECKING:
     from minikube_py.cluster.reachability import Reachability
     from minikube_py.cluster.why import Why
+    from minikube_py.cluster.wiring import Wiring
 
 __all__ = ["LocalCluster", "StartError"]
 
@@ -294,6 +295,12 @@ class LocalCluster(NodeVerbs):
 
         return await reachability(self, namespace=namespace, measured=measured)
 
+    async def wiring(self) -> "Wiring":
+        """Return the table of workloads, Services, edges and Ingress rows, each tried; see `cluster.wirecheck`."""
+        from minikube_py.cluster.wirecheck import check
+
+        return await check(self)
+
     def denials(self, *, source: str | None = None, since: float = 0.0) -> list[dict[str, Any]]:
         """Return the denials that are still remembered, oldest first; `since` is in seconds since the epoch."""
         self.fabric.filters.look()
@@ -328,6 +335,15 @@ class LocalCluster(NodeVerbs):
             found = await self.matrix(namespace=query.get("namespace") or None, measured=query.get("probe") == "1")
             return found.as_json()
 
+        async def wiring(query: Mapping[str, str]) -> Any:
+            ready = True
+            if patience := float(query.get("wait") or 0):
+                try:
+                    await self.wait_ready(patience)
+                except TimeoutError:
+                    ready = False  # the table says what is missing
+            return {"ready": ready, **(await self.wiring()).as_json()}
+
         def denials(query: Mapping[str, str]) -> Any:
             return self.denials(source=query.get("source"), since=float(query.get("since") or 0))
 
@@ -335,6 +351,7 @@ class LocalCluster(NodeVerbs):
             "minikube-py/v1/why": why,
             "minikube-py/v1/matrix": matrix,
             "minikube-py/v1/denials": denials,
+            "minikube-py/v1/wiring": wiring,
         }
 
     async def settle(self, timeout: float = 10.0) -> None:

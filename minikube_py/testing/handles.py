@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
     from minikube_py.cluster.local import LocalCluster
+    from minikube_py.cluster.wiring import Wiring
 
 __all__ = ["AsyncCluster", "Cluster"]
 
@@ -209,6 +210,13 @@ class Cluster(_Handle):
 
         return sync_client(self._session, from_pod, namespace, options)
 
+    def wiring(self) -> "Wiring":
+        """Try everything that the manifests wire together: workloads, Services, env edges, Ingress rows.
+
+        `assert not c.wiring().findings` is a smoke test of a folder of manifests.
+        """
+        return self._session.run(self._session.local.wiring())
+
     # Nodes
 
     def add_node(
@@ -352,6 +360,11 @@ class AsyncCluster(_Handle):
         from minikube_py.testing.http import async_client
 
         return async_client(self._session, from_pod, namespace, options)
+
+    async def wiring(self) -> "Wiring":
+        """Try everything that the manifests wire together, as `Cluster.wiring` does."""
+        table: Wiring = await self._run(self._session.local.wiring())
+        return table
 
     # Nodes
 
