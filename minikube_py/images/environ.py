@@ -22,10 +22,10 @@ _ENVIRONMENT: contextvars.ContextVar[dict[str, str] | None] = contextvars.Contex
     "minikube_py_environment", default=None
 )
 
-_Own = type(os.environ)
+_Own = os._Environ
 
 
-class _Environ(_Own):
+class _Environ(os._Environ[str]):
     """`os.environ`, which in a container's context is the container's; changes stay in the container."""
 
     def __getitem__(self, key: str) -> str:
@@ -96,4 +96,4 @@ def uninstall() -> None:
     global _installed
     _installed -= 1
     if not _installed and type(os.environ) is _Environ:
-        os.environ.__class__ = _Own
+        os.environ.__class__ = _Own  # type: ignore[assignment]
