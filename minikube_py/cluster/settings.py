@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from minikube_py.apimachinery.meta import Object
+from minikube_py.kinds.check import for_kubectl
 from minikube_py.kinds.clusterconfig import API_VERSION, ClusterConfig, ConfigError
 
 __all__ = ["InvalidConfig", "settings"]
@@ -16,7 +17,7 @@ class InvalidConfig(Exception):
 def settings(
     objects: Sequence[Object], *, name: str | None = None, nodes: int | None = None
 ) -> tuple[ClusterConfig, list[Object]]:
-    """Split our own `kind: Cluster` document from the manifests; flags win over the document.
+    """Split our own `kind: Cluster` document (and what is for kubectl alone) from the manifests; flags win over it.
 
     Error handling: InvalidConfig for two such documents or for what is wrong in one.
     """
@@ -31,4 +32,4 @@ def settings(
         config = replace(config, name=name)
     if nodes is not None:
         config = replace(config, nodes=nodes)
-    return config, [obj for obj in objects if obj.get("apiVersion") != API_VERSION]
+    return config, [obj for obj in objects if obj.get("apiVersion") != API_VERSION and not for_kubectl(obj)]

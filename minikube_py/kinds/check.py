@@ -18,7 +18,7 @@ from minikube_py.kinds import clusterconfig, custom, structural
 from minikube_py.kinds.kind import Kind
 from minikube_py.kinds.registry import Registry
 
-__all__ = ["check", "values_at"]
+__all__ = ["check", "for_kubectl", "values_at"]
 
 _ALSO_SERVED = {("autoscaling/v1", "HorizontalPodAutoscaler"), ("events.k8s.io/v1", "Event")}
 """Other versions of kinds, which the API server converts: their structure is checked, their meaning at apply."""
@@ -59,10 +59,16 @@ _REMOVED: Mapping[tuple[str, str], str] = {
 }
 """Source: https://kubernetes.io/docs/reference/using-api/deprecation-guide/."""
 
-_CLIENT_ONLY: Mapping[str, str] = {
-    "Kustomization": "it is kubectl's own; try: kubectl kustomize FOLDER | mkpy up -f -",
-    "Component": "it is a part of a kustomization; try: kubectl kustomize FOLDER | mkpy up -f -",
-}
+_KUSTOMIZE = "kustomize.config.k8s.io"
+_KUSTOMIZE_HINT = (
+    "left out: it is for kubectl, no object of the cluster, and what it would change (namespace, patches, images …) is "
+    "not applied; for that: kubectl kustomize FOLDER | mkpy up -f -"
+)
+
+
+def for_kubectl(obj: Object) -> bool:
+    """Tell whether a document says how to make manifests, rather than being one: a kustomization.yaml in a folder."""
+    return meta.group_of(str(obj.get("apiVersion") or "")) == _KUSTOMIZE
 
 
 def check(manifests: Sequence[Manifest], registry: Registry) -> Report:
@@ -73,6 +79,9 @@ def check(manifests: Sequence[Manifest], registry: Registry) -> Report:
     for manifest in manifests:
         if manifest.object.get("apiVersion") == clusterconfig.API_VERSION:
             errors.extend(manifest.problem(e.path, e.message) for e in clusterconfig.check(manifest.object))
+            continue
+        if for_kubectl(manifest.object):
+            warnings.append(manifest.problem("", _KUSTOMIZE_HINT))
             continue
         found = list(_errors(manifest, registry, defined))
         errors.extend(found)
@@ -147,8 +156,6 @@ def _unknown(registry: Registry, defined: Mapping[tuple[str, str], Kind], api_ve
         return f"{text}: removed in Kubernetes {removed} without a successor"
     if same:
         return f"{text}: use apiVersion: {same[0].api_version}"
-    if kind_name in _CLIENT_ONLY:
-        return f"{text}: {_CLIENT_ONLY[kind_name]}"
     group = meta.group_of(api_version)
     if any(k.group == group for k in every) and (near := names.nearest(kind_name, (k.kind for k in every))):
         versions = sorted({k.api_version for k in every if k.kind == near})

@@ -14,7 +14,7 @@ from minikube_py.apimachinery import manifests as loading
 from minikube_py.apimachinery.meta import Object
 from minikube_py.cluster.local import LocalCluster
 from minikube_py.cluster.settings import settings
-from minikube_py.kinds.check import check
+from minikube_py.kinds.check import check, for_kubectl
 from minikube_py.kinds.registry import Registry
 from minikube_py.testing.results import CommandResult
 from minikube_py.testing.thread import LoopThread
@@ -78,7 +78,7 @@ class Session:
         errors = [*report.errors, *(report.warnings if self._strict else ())]
         if errors:
             raise loading.ManifestError(errors)
-        return [manifest.object for manifest in loaded]
+        return [manifest.object for manifest in loaded if not for_kubectl(manifest.object)]
 
     # The thread
 

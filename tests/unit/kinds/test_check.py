@@ -65,7 +65,6 @@ def test_every_error_of_every_object_is_told() -> None:
         ("apiVersion: apps/v2\nkind: Deployment", "use apiVersion: apps/v1"),
         ("apiVersion: apps/v1\nkind: Deploymnet", 'did you mean "Deployment" (apps/v1)?'),
         ("apiVersion: networking.istio.io/v1\nkind: VirtualService", "ensure CRDs are installed first"),
-        ("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization", "kubectl kustomize"),
         ("kind: Pod", "apiVersion: Required value"),
         ("apiversion: v1\nkind: Pod", 'apiVersion: Required value (there is "apiversion")'),
     ],
@@ -74,6 +73,15 @@ def test_unknown_kinds_get_a_next_step(head: str, words: str) -> None:
     """What replaced it, what was meant, or what to add."""
     [error, *_], _ = report(f"{head}\nmetadata: {{name: x}}\n")
     assert words in error
+
+
+def test_what_is_for_kubectl_alone_is_left_out_with_a_warning() -> None:
+    """A folder with a kustomization.yaml comes up as its plain manifests say; --strict refuses it."""
+    errors, [warning] = report(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [a.yaml]\n"
+    )
+    assert not errors
+    assert "kubectl kustomize" in warning
 
 
 def test_what_has_no_effect_is_warned_of_once() -> None:
