@@ -69,7 +69,7 @@ async def _attempt(
                 await loop.sock_connect(sock, target)
         except TimeoutError:
             return Outcome.SILENT, f"no answer for {_PATIENCE:.1f} s (SYN dropped)"
-        except ConnectionRefusedError:
+        except ConnectionError:  # refused, or reset before we have looked
             return Outcome.REFUSED, f"{address}:{port} refused"
         except OSError as error:
             return Outcome.SILENT, f"{address}:{port}: {error.strerror or error}"

@@ -8,7 +8,7 @@ otherwise is a bug of ours.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv4Address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from minikube_py.networkpolicy.explain import Walk
 
 __all__ = ["Hop", "Why", "why"]
+
+_TRIES = 3
 
 OUTSIDE = ("outside", "host", "127.0.0.1", "localhost")
 
@@ -163,6 +165,14 @@ async def why(
 
     Error handling: UnknownTarget with the nearest name.
     """
+    for _ in range(_TRIES):
+        answer = await _ask(cluster, source, destination, namespace, measured=measured)
+        if answer.agrees is not False:
+            break  # else something has changed between the walk and the probe, or it is a bug
+    return answer
+
+
+async def _ask(cluster: "LocalCluster", source: str, destination: str, namespace: str, *, measured: bool) -> Why:
     caller = _source(cluster, source, namespace)
     text, port_text, protocol = _split(destination)
     named = _named(cluster, caller, text, caller.namespace if namespace == "default" else namespace)
@@ -181,17 +191,7 @@ async def why(
     )
     if not measured or protocol != "TCP":
         return result
-    measured_as = await probe(cluster.fabric, caller.network, named.host, port)
-    return Why(
-        result.source,
-        result.destination,
-        port,
-        protocol,
-        result.hops,
-        measured_as,
-        result.fix,
-        result.policies,
-    )
+    return replace(result, probe=await probe(cluster.fabric, caller.network, named.host, port))
 
 
 def _split(text: str) -> tuple[str, str, str]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import httpx
 
     from minikube_py.cluster.local import LocalCluster
+    from minikube_py.cluster.reachability import Reachability
+    from minikube_py.cluster.why import Why
     from minikube_py.cluster.wiring import Wiring
 
 __all__ = ["AsyncCluster", "Cluster"]
@@ -252,6 +254,18 @@ class Cluster(_Handle):
         """
         return self._session.run(self._session.local.drain(name, grace_period=grace_period, timeout=timeout))
 
+    def why(self, source: str, destination: str, *, namespace: str = "default", measured: bool = True) -> "Why":
+        """Return whether and why a pod, a workload or `outside` reaches `svc:port`, a pod, a name or an address.
+
+        `str(...)` prints the walk; `.reachable`, `.because`, `.policies` and `.agrees` are its answers. With
+        `measured`, a real connection is made, too.
+        """
+        return self._session.run(self._session.local.why(source, destination, namespace=namespace, measured=measured))
+
+    def matrix(self, *, namespace: str | None = None, measured: bool = False) -> "Reachability":
+        """Return who reaches whom: `print(c.matrix())`, `c.matrix().reaches("web", "db")`."""
+        return self._session.run(self._session.local.matrix(namespace=namespace, measured=measured))
+
     def settle(self, timeout: float = 10.0) -> None:
         """Wait until no controller has anything to do now."""
         self._session.run(self._session.local.settle(timeout))
@@ -399,6 +413,18 @@ class AsyncCluster(_Handle):
         """Cordon a node and evict its pods as `Cluster.drain` does."""
         names: list[str] = await self._run(self._session.local.drain(name, grace_period=grace_period, timeout=timeout))
         return names
+
+    async def why(self, source: str, destination: str, *, namespace: str = "default", measured: bool = True) -> "Why":
+        """Return whether and why `source` reaches `destination`, as `Cluster.why` does."""
+        found: Why = await self._run(
+            self._session.local.why(source, destination, namespace=namespace, measured=measured)
+        )
+        return found
+
+    async def matrix(self, *, namespace: str | None = None, measured: bool = False) -> "Reachability":
+        """Return who reaches whom, as `Cluster.matrix` does."""
+        found: Reachability = await self._run(self._session.local.matrix(namespace=namespace, measured=measured))
+        return found
 
     async def settle(self, timeout: float = 10.0) -> None:
         """Wait until no controller has anything to do now."""
