@@ -67,18 +67,31 @@ class ServiceLoadBalancerController:
         if service is None or not wants:
             actions: list[Action] = []
             if (held := self._held.pop(key, None)) is not None:
-                self._pool.release(held)
+                if held:
+                    self._pool.release(held)
                 if service is not None:
                     status = {**meta.status(service), "loadBalancer": {}}
                     actions.append(UpdateStatus({**service, "status": status}))
                     actions.append(Emit(service, "Normal", "DeletedLoadBalancer", "Deleted load balancer"))
             return actions
-        return self._ensure(key, service, self._pool)
+        return self._ensure(key, service, view, self._pool)
 
-    def _ensure(self, key: Key, service: Object, pool: AddressPool) -> Sequence[Action]:
+    def _reclaim(self, address: str, view: View, pool: AddressPool) -> None:
+        """Take an address back from a Service that has no right to it any more, but whose turn is still to come."""
+        for key, held in self._held.items():
+            if held == address:
+                holder = view.get("services", key.name, key.namespace)
+                if holder is None or not _wants(holder):
+                    pool.release(held)
+                    self._held[key] = ""
+                    return
+
+    def _ensure(self, key: Key, service: Object, view: View, pool: AddressPool) -> Sequence[Action]:
         given = [entry.get("ip") for entry in (meta.status(service).get("loadBalancer") or {}).get("ingress") or ()]
-        address = self._held.get(key)
+        address = self._held.get(key) or None
         asked = _asked(service)
+        if asked and asked != address:
+            self._reclaim(asked, view, pool)
         actions: list[Action] = []
         if address is None or (asked and asked != address):
             try:

@@ -4,16 +4,20 @@ https://kubernetes.io/docs/concepts/services-networking/service/ and the pages i
 """
 
 import itertools
+import os
 import socket
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from minikube_py import Cluster
 from minikube_py.apimachinery.errors import StatusError
 
+from .conftest import find_kubectl
 from .netexec import (
     HTTP,
     REFUSED,
@@ -635,3 +639,55 @@ def test_a_wrong_target_port_is_refused_and_named(cluster: Cluster, namespace: s
     change(cluster, "service/web", namespace, ports=[{**wrong[0], "targetPort": HTTP}])
     assert hostname(address, 8000) == "one"
     assert not [one for one in cluster.local.problems() if f"{namespace}/service/web" in str(one)]
+
+
+# The same by kubectl
+
+
+@pytest.fixture
+def kubectl(cluster: Cluster, namespace: str, tmp_path: Path) -> Callable[..., str]:
+    """The real kubectl in this test's namespace; it returns what it printed, on stdout or stderr."""
+    program = find_kubectl()
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [program, "-n", namespace, *arguments],
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KUBECONFIG": cluster.kubeconfig},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        return (done.stdout + done.stderr).strip()
+
+    return run
+
+
+@pytest.mark.slow
+def test_services_by_kubectl(cluster: Cluster, namespace: str, kubectl: Callable[..., str]) -> None:
+    """expose, patch, get, describe and what is refused, as on a real cluster."""
+    start(cluster, namespace, pod("one"))
+    assert kubectl("expose", "pod", "one", "--port=8000", "--target-port=8080") == "service/one exposed"
+    address = kubectl("get", "service", "one", "-o", "jsonpath={.spec.clusterIP}")
+    assert kubectl("wait", "--for=jsonpath={.subsets[0].addresses}", "endpoints/one").endswith("condition met")
+    assert hostname(address, 8000) == "one"
+    assert "provided IP is already allocated" in kubectl(
+        "create", "service", "clusterip", "dup", "--tcp=80:80", f"--clusterip={address}"
+    )
+    assert "The range of valid ports is 30000-32767" in kubectl(
+        "create", "service", "nodeport", "low", "--tcp=80:80", "--node-port=99"
+    )
+    assert "may not change once set" in kubectl("patch", "service", "one", "-p", '{"spec":{"clusterIP":"None"}}')
+    assert "carries no SCTP" in kubectl("expose", "pod", "one", "--port=1", "--name=sctp", "--protocol=SCTP")
+    kubectl("patch", "service", "one", "-p", '{"spec":{"type":"LoadBalancer"}}')
+    cluster.settle()
+    [balancer] = _external(cluster, "one", namespace)
+    assert hostname(balancer, 8000) == "one"
+    described = kubectl("describe", "service", "one")
+    assert f"LoadBalancer Ingress:     {balancer} (VIP)" in described
+    assert f"Endpoints:                {ip_of(cluster, 'one', namespace)}:8080" in described
+    assert "EnsuredLoadBalancer" in described
+    kubectl("delete", "pod", "one", "--grace-period=0", "--force")
+    cluster.wait_gone("pod/one", namespace=namespace)
+    cluster.settle()
+    assert curl(f"http://{balancer}:8000/")[0] == REFUSED

@@ -1,5 +1,7 @@
 """The findings that `status` prints."""
 
+import re
+
 import pytest
 
 from minikube_py.aiokit.clock import VirtualClock
@@ -107,6 +109,47 @@ def test_a_fault_is_named_with_its_evidence(objects: list[Object], code: str, wo
             operations.update({**stored, "status": obj["status"]}, subresource="status")
     found = {problem.code: problem.text for problem in problems(operations)}
     assert words in found[code]
+
+
+@pytest.mark.parametrize(
+    ("heard", "target", "protocol", "expected"),
+    [
+        pytest.param({8080}, 8080, "TCP", None, id="what listens is right, whatever is declared"),
+        pytest.param({9000}, 8080, "TCP", "listens on 9000.* Fix: targetPort: 9000", id="declared, but nobody there"),
+        pytest.param({9000}, "http", "TCP", "targetPort http, but api-1 listens on 9000", id="by name, too"),
+        pytest.param({9000, 9001}, 1, "TCP", "Fix: targetPort: 9000 or 9001", id="several to choose from"),
+        pytest.param(set(), 8080, "UDP", "listens on no UDP port. Datagrams are lost", id="datagrams to nobody"),
+        pytest.param(None, 8080, "TCP", None, id="unknown: what is declared has to do"),
+    ],
+)
+def test_a_target_port_is_compared_with_what_pods_listen_on(
+    heard: set[int] | None, target: int | str, protocol: str, expected: str | None
+) -> None:
+    """What the kernel knows goes before what containers declare."""
+    operations = Operations(VirtualClock())
+    pod = operations.create({k: v for k, v in _pod("api-1", {"app": "api"}).items() if k != "status"})
+    operations.update({**pod, "status": _pod("x", {})["status"]}, subresource="status")
+    service = _service({"app": "api"}, target)
+    service["spec"]["ports"][0]["protocol"] = protocol
+    operations.create(service)
+    found = problems(operations, lambda ip, protocol: None if heard is None else frozenset(heard))
+    if expected is None:
+        assert found == []
+    else:
+        assert [problem.code for problem in found] == ["MK103"]
+        assert re.search(expected, found[0].text)
+
+
+def test_external_ips_beyond_loopback_are_named() -> None:
+    """Nobody serves them, and the sentence says which would be."""
+    operations = Operations(VirtualClock())
+    service = _service({"app": "api"})
+    del service["spec"]["selector"]
+    service["spec"]["externalIPs"] = ["127.5.5.5", "198.51.100.9"]
+    operations.create(service)
+    [problem] = problems(operations)
+    assert problem.code == "MK110"
+    assert "198.51.100.9 is not served" in problem.text
 
 
 def test_a_healthy_service_is_no_problem() -> None:

@@ -115,6 +115,7 @@ async def test_load_balancers(world: Any) -> None:
     await world.settle()
     assert not world.status("services", "one")["loadBalancer"]
     assert "127.200.0.1" not in world.pool.leases
+    assert world.status("services", "taken")["loadBalancer"]["ingress"][0]["ip"] == "127.200.0.5", "its turn has come"
 
 
 async def test_no_load_balancer_provider(worlds: Callable[..., Any]) -> None:

@@ -86,6 +86,44 @@ def test_affinity_keeps_a_client_until_its_time_is_over() -> None:
     assert balancer.pick(rest, "a", 30.0, 10.0) in rest
 
 
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.floats(0, 20), st.frozensets(st.integers(0, 3))), min_size=1, max_size=60
+    ),
+    st.sampled_from(Mode),
+)
+def test_affinity_in_any_history(calls: list[tuple[str, float, frozenset[int]]], mode: Mode) -> None:
+    """A client meets its endpoint again if that is a candidate and less than the timeout has passed; else any one."""
+    balancer, now = Balancer(mode), 0.0
+    last: dict[str, tuple[Endpoint, float]] = {}
+    for client, later, names in calls:
+        now += later
+        among = _endpoints(*names)
+        chosen = balancer.pick(among, client, now, 10.0)
+        assert (chosen is None) == (not among)
+        if chosen is None:
+            continue
+        assert chosen in among
+        if client in last and now - last[client][1] < 10.0 and last[client][0] in among:
+            assert chosen == last[client][0]
+        last[client] = chosen, now
+
+
+@given(st.lists(st.tuples(st.frozensets(st.integers(0, 4), min_size=1), st.booleans()), max_size=60))
+def test_least_connections_never_picks_a_busier_one(calls: list[tuple[frozenset[int], bool]]) -> None:
+    """Whatever comes, goes and hangs up, the one picked has no more open connections than any other candidate."""
+    busy: Counter[tuple[str, int]] = Counter()
+    balancer = Balancer(Mode.LEAST_CONN, open_connections=lambda target: busy[target])
+    for names, hang_up in calls:
+        among = _endpoints(*names)
+        chosen = balancer.pick(among, "c", 0.0)
+        assert chosen is not None
+        assert busy[chosen.address] == min(busy[one.address] for one in among)
+        busy[chosen.address] += 1
+        if hang_up:
+            busy[busy.most_common(1)[0][0]] -= 1
+
+
 def test_affinity_does_not_grow_for_ever() -> None:
     """Clients whose time is over are forgotten."""
     balancer, among = Balancer(Mode.ROUND_ROBIN), _endpoints(1, 2)

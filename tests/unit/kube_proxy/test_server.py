@@ -134,6 +134,48 @@ async def test_no_endpoints_is_refused_by_the_kernel(bench: Bench) -> None:
         await ask(ip, 8000)
 
 
+async def test_nobody_listens_behind_it_is_refused_by_the_kernel(bench: Bench) -> None:
+    """A wrong targetPort refuses, as a pod would; as soon as the pod listens there, it is served."""
+    pod = await bench.pod(port=8080)
+    ip = bench.service(service(), endpoint_slice(pod.ip, port=9090))
+    with pytest.raises(ConnectionRefusedError):
+        await ask(ip, 8000)
+    other = await bench.pod(port=9090)
+    bench.endpoints(other.ip)
+    assert await ask(ip, 8000) == "pod-2"
+    bench.endpoints(pod.ip)
+    with pytest.raises(ConnectionRefusedError):
+        await ask(ip, 8000)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"late\n")
+        writer.close()
+
+    async def serve() -> None:
+        await asyncio.start_server(answer, None, 9090)
+
+    await asyncio.get_running_loop().create_task(serve(), context=pod.context)
+    assert await ask(ip, 8000) == "late"
+
+
+async def test_a_program_of_its_own_is_found_when_it_begins_to_listen(bench: Bench) -> None:
+    """No code of ours knows of it, so the kernel is asked again and again; when the Service goes, no longer."""
+    outside = str(bench.addresses.pod_cidr(2)[99])
+    ip = bench.service(service(), endpoint_slice(outside))
+    with pytest.raises(ConnectionRefusedError):
+        await ask(ip, 8000)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"outside\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, outside, 8080)
+    await bench.clock.advance(1)
+    assert await ask(ip, 8000) == "outside"
+    server.close()
+    await server.wait_closed()
+
+
 async def test_an_established_connection_outlives_readiness(bench: Bench) -> None:
     """A pod that is no longer ready keeps the connections that it has; they end with the pod."""
     pod = await bench.pod()

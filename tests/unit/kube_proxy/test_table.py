@@ -105,7 +105,7 @@ def test_a_load_balancer_answers_on_every_address_it_has() -> None:
     obj = service(
         type="LoadBalancer",
         clusterIP="127.96.0.5",
-        externalIPs=["127.77.0.1"],
+        externalIPs=["127.77.0.1", "203.0.113.7", "0.0.0.0"],  # nothing is opened beyond loopback
         ports=[{"port": 80, "nodePort": 30080}],
     )
     obj["status"] = {"loadBalancer": {"ingress": [{"ip": "127.200.0.1"}, {"ip": "127.200.0.2", "ipMode": "Proxy"}]}}
