@@ -57,6 +57,12 @@ def _located(source: Any, request: pytest.FixtureRequest) -> Any:
 
 
 def _cluster(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
+    from minikube_py.apimachinery.errors import StatusError
+    from minikube_py.apimachinery.manifests import ManifestError
+    from minikube_py.cluster.composition import StartError
+    from minikube_py.cluster.settings import InvalidConfig
+    from minikube_py.cluster.waiting import WaitTimeout
+    from minikube_py.images.catalog import BadMapping
     from minikube_py.testing import Cluster
 
     mark = request.node.get_closest_marker("minicluster")
@@ -69,7 +75,15 @@ def _cluster(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
         manifests += [_located(source, request) for source in mark.args]
         extra = mark.kwargs.get("images") or {}
         options = {**options, **mark.kwargs, "images": {**options["images"], **extra}}
-    with Cluster(*manifests, **options) as cluster:
+    try:
+        cluster = Cluster(*manifests, **options).start()
+    except (ManifestError, InvalidConfig, BadMapping, StartError, StatusError, WaitTimeout) as error:
+        reason = str(error)
+    else:
+        reason = ""
+    if reason:  # outside of `except`: neither stack says anything to the test's author
+        pytest.fail(f"minicluster: {reason}", pytrace=False)
+    with cluster:
         request.node.stash.setdefault(_CLUSTERS, []).append(cluster)
         try:
             yield cluster

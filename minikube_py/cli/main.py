@@ -112,6 +112,9 @@ def main(args: list[str] | None = None) -> Any:
         sys.exit(leave.exit_code)
     except click.Abort:
         sys.exit(ExitCode.INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(ExitCode.USAGE)
     except click.ClickException as error:
         click.echo(f"error: {error.format_message()}", err=True)
         if isinstance(error, click.UsageError) and error.ctx:

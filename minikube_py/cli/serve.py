@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ def serve(options: Options, *, ready: Callable[[dict[str, Any]], None]) -> int:
         shown.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
         logging.getLogger().addHandler(shown)
         logging.getLogger("minikube_py").setLevel(logging.INFO)
+    with suppress(FileNotFoundError):  # a folder that somebody has removed
+        sys.path.append(os.getcwd())  # `images:` names modules of the user's project; last: they hide none of ours
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_serve(options, ready))
 

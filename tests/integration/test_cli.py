@@ -175,3 +175,33 @@ def test_pods_that_do_not_get_ready_end_the_wait(mkpy: Mkpy) -> None:
     assert done.returncode == 5, done.stderr
     assert "nodes are available" in done.stderr
     assert mkpy("ls", "-o", "name").stdout == ""
+
+
+def test_images_may_name_modules_of_the_folder(environment: dict[str, str], tmp_path: Path) -> None:
+    """`images:` finds a module of the folder that `mkpy up` is called in, as uvicorn does."""
+    (tmp_path / "kiosk.py").write_text(
+        "async def handle(reader, writer):\n    writer.write(b'HTTP/1.0 200 OK\\r\\n\\r\\nat the kiosk')\n"
+    )
+    (tmp_path / "all.yaml").write_text(
+        'apiVersion: minikube-py/v1alpha1\nkind: Cluster\nimages: {acme/kiosk: {tcp: "kiosk:handle"}}\n---\n'
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: kiosk}\n"
+        "spec: {containers: [{name: c, image: acme/kiosk, ports: [{containerPort: 8000}]}]}\n"
+    )
+    mkpy = [sys.executable, "-P", "-m", "minikube_py"]  # -P: as an installed script, without the folder on sys.path
+    done = subprocess.run(
+        [*mkpy, "up", "-f", "all.yaml", "--", *mkpy, "curl", "-s", "--from", "kiosk", "http://localhost:8000/"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.stdout.endswith("at the kiosk"), done.stderr
+
+
+def test_no_arguments_show_the_help(mkpy: Mkpy) -> None:
+    """mkpy alone shows its help, and that it was called with too little by its exit code."""
+    done = mkpy()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: ")

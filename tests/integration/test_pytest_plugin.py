@@ -1,0 +1,35 @@
+"""The pytest plugin, as its user's pytest runs it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+TEST = """
+import pytest
+
+@pytest.mark.minicluster("apiVersion: v1\\nkind: Pod\\nmetadata: {name: web}\\n"
+    "spec: {containers: [{name: c, image: acme/none}]}", images={"acme/none": {"absent": True}}, wait=0.3)
+def test_menu(minicluster):
+    pass
+
+@pytest.mark.minicluster("apiVersion: v1\\nkind: Pod\\nmetadata: {name: web}\\nspec: {contaners: []}")
+def test_typing_error(minicluster):
+    pass
+"""
+
+
+def test_a_cluster_that_does_not_start_says_why_without_our_stack(tmp_path: Path) -> None:
+    """A test whose cluster can't start shows the reason alone."""
+    (tmp_path / "test_shop.py").write_text(TEST)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", ".", "."],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.returncode == 1
+    assert "minicluster: after 0.3 s: default: pod/web is Pending" in done.stdout, done.stdout
+    assert "did you mean" in done.stdout
+    assert "handles.py" not in done.stdout
