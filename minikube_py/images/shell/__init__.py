@@ -80,7 +80,12 @@ async def _session(
     typing: asyncio.Task[None] | None = None
     running: asyncio.Task[int] | None = None
     if tty:
-        terminal = Terminal(stdin, stdout, lambda: running.cancel("interrupt") and None if running else None)
+
+        def interrupt() -> None:
+            if running is not None:
+                running.cancel("interrupt")
+
+        terminal = Terminal(stdin, stdout, interrupt)
         stdin, stdout, stderr = terminal.stdin, terminal.stdout, terminal.stdout
     root = Shell(container, view, {0: stdin, 1: stdout, 2: stderr}, variables=env, tty=tty)
     root.is_root, root.terminal = True, terminal

@@ -99,14 +99,13 @@ class _Evaluation:
 
     def _assignment(self) -> int:
         name, op = self.peek(), (self._tokens[self._at + 1 : self._at + 2] or [""])[0]
-        if name[:1].isalpha() or name[:1] == "_":
-            if op in _ASSIGN:
-                self._at += 2
-                value = self._assignment()
-                if op != "=":
-                    value = _apply(op[:-1], self._get(name), value) if not self._skipping else 0
-                self._set(name, value)
-                return value
+        if (name[:1].isalpha() or name[:1] == "_") and op in _ASSIGN:
+            self._at += 2
+            value = self._assignment()
+            if op != "=":
+                value = _apply(op[:-1], self._get(name), value) if not self._skipping else 0
+            self._set(name, value)
+            return value
         return self._ternary()
 
     def _ternary(self) -> int:
@@ -166,8 +165,7 @@ class _Evaluation:
                 name = self._next()
                 if not (name[:1].isalpha() or name[:1] == "_"):
                     self._at -= 1
-                    value = self._unary()
-                    return value
+                    return self._unary()
                 value = self._get(name) + (1 if token == "++" else -1)
                 self._set(name, value)
                 return value

@@ -320,8 +320,8 @@ def signal_name(text: str) -> str:
 async def _trap(p: Process) -> int:
     shell, args = p.shell, [arg for arg in p.args if arg != "--"]
     if not args or args == ["-p"]:
-        for name, action in shell.traps.items():
-            await p.out(f"trap -- '{action}' {name}\n")
+        for name, known in shell.traps.items():
+            await p.out(f"trap -- '{known}' {name}\n")
         return 0
     action: str | None = args.pop(0)
     if action == "-" or (not args and action is not None):
@@ -396,9 +396,8 @@ async def _kill(p: Process) -> int:
             status = 1
         elif name in ("0", "EXIT"):
             continue
-        elif entry.signal is None or not entry.signal(name):
-            if entry.task is not None:
-                entry.task.cancel()
+        elif (entry.signal is None or not entry.signal(name)) and entry.task is not None:
+            entry.task.cancel()
     return status
 
 

@@ -96,7 +96,7 @@ def _is_binary(word: str) -> bool:
     return word in _STRING or word in _NUMERIC or word in _FILE
 
 
-def test(words: Sequence[str], view: View, *, tty: bool = False) -> bool:
+def test(words: Sequence[str], view: View, *, tty: bool) -> bool:
     """Judge the words of `test`; the number of words decides first, as POSIX says.
 
     Error handling: ConditionError.

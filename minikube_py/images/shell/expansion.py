@@ -3,6 +3,7 @@
 The interpreter supplies variables and runs command substitutions; everything else here is pure.
 """
 
+import itertools
 import re
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ def _alternatives(text: str) -> list[str] | None:
         head, inside, tail = text[:start], text[start + 1 : end], text[end + 1 :]
         if commas:
             edges = [start, *commas, end]
-            return [head + text[a + 1 : b] + tail for a, b in zip(edges, edges[1:], strict=False)]
+            return [head + text[a + 1 : b] + tail for a, b in itertools.pairwise(edges)]
         if match := re.fullmatch(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?", inside):
             first, last = int(match[1]), int(match[2])
             step = abs(int(match[3] or 1)) or 1

@@ -333,7 +333,7 @@ class Shell:
             await work
         except (ExpansionError, ArithmeticSyntaxError) as error:
             await self.complain(str(error))
-            raise Exit(2 if isinstance(error, ExpansionError) else 2) from None
+            raise Exit(2) from None
 
     def _errexit(self) -> None:
         if self.status and "e" in self.options and not self._tested:

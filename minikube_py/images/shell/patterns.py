@@ -1,4 +1,4 @@
-"""Shell patterns (`*`, `?`, `[…]`) as regular expressions, and globbing over the container's files. Pure but for the tree.
+"""Shell patterns (`*`, `?`, `[…]`) as regular expressions; globbing over the container's files. Pure but for the tree.
 
 Source: POSIX XCU §2.13. Quoted characters stand for themselves.
 """

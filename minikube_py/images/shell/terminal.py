@@ -6,7 +6,7 @@ full-screen programs.
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minikube_py.images.shell.control import Break, Continue, Exit, Return
 from minikube_py.images.shell.grammar import parse
@@ -238,7 +238,7 @@ def _open_heredoc(text: str) -> bool:
     return match is not None and "((" not in first and match[1] not in [line.strip() for line in rest.split("\n")]
 
 
-def _cancel(task: "asyncio.Future[bytes]") -> None:
+def _cancel(task: "asyncio.Future[Any]") -> None:
     task.cancel()
 
 
@@ -253,7 +253,7 @@ async def _once(shell: "Shell", text: str, terminal: Terminal | None) -> bool:
         return False
     running = asyncio.ensure_future(shell.evaluate(text))
     if terminal is not None:
-        terminal.interrupt = lambda: running.cancel() and None
+        terminal.interrupt = lambda: _cancel(running)
     try:
         await running
     except asyncio.CancelledError:

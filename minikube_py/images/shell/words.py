@@ -304,7 +304,8 @@ def cut_heredocs(text: str) -> tuple[str, list[HereDocument]]:
     while at < len(text):
         char = text[at]
         if text.startswith("((", at) and (at == 0 or text[at - 1] in " \t\n;"):
-            end = _arithmetic_end(text, at + 2) or at + 1
+            after = _arithmetic_end(text, at + 2)
+            end = at + 1 if after is None else after
         elif text.startswith("<<<", at):
             end = at + 3
         elif text.startswith("<<", at):

@@ -250,8 +250,10 @@ async def _expr(p: Process) -> int:
     if len(args) == 3 and args[1] == ":":
         pattern = args[2].replace("\\(", "(").replace("\\)", ")")
         match = re.match(pattern, args[0])
-        grouped = match is not None and match.re.groups
-        text = (match[1] if grouped else str(match.end())) if match else ("" if "(" in pattern else "0")  # type: ignore[index]
+        if match is None:
+            text = "" if "(" in pattern else "0"
+        else:
+            text = match[1] if match.re.groups else str(match.end())
         await p.out(f"{text}\n")
         return int(text in ("", "0"))
     if len(args) == 2 and args[0] == "length":

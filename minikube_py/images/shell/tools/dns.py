@@ -14,6 +14,7 @@ from typing import Any
 from minikube_py.cni import dnsclient, dnswire
 from minikube_py.cni.resolvconf import ResolvConf, candidates, parse_hosts
 from minikube_py.images.shell.process import Process, Tool, UsageError
+from minikube_py.images.shell.tools.network import why_not
 
 __all__ = ["TOOLS"]
 
@@ -187,7 +188,7 @@ async def _nslookup_busybox(
             await p.out(";; connection timed out; no servers could be reached\n\n")
             return 1
         except OSError as error:
-            await p.err(f"nslookup: read: {error.strerror or error}\n")
+            await p.err(f"nslookup: read: {why_not(error)}\n")
             await p.out(";; connection timed out; no servers could be reached\n\n")
             return 1
         results.append((candidate, answers))
@@ -200,12 +201,9 @@ async def _nslookup_busybox(
         shown = candidate.rstrip(".")
         if found and (candidate, answers) not in found:
             continue
-        missing = 0
         for answer in answers:
             if answer.rcode:
-                missing += 1
-                if missing == 1 or True:
-                    await p.out(f"** server can't find {shown}: {dnswire.rcode_name(answer.rcode)}\n\n")
+                await p.out(f"** server can't find {shown}: {dnswire.rcode_name(answer.rcode)}\n\n")
                 continue
             text = _busybox_rows(answer)
             if text:
@@ -246,7 +244,8 @@ async def _nslookup_bind(
 ) -> int:
     """BIND's nslookup, of the dnsutils images: the search list ends at the first name that exists."""
     wanted = types or (["PTR"] if _is_address(name) else ["A", "AAAA"])
-    used, answers, last = servers[0], [], names[-1]
+    answers: list[_Answer] = []
+    used, last = servers[0], names[-1]
     for candidate in names:
         try:
             used, answers = await _first_server(servers, port, candidate, wanted, seconds)
@@ -393,7 +392,6 @@ async def _dig(p: Process) -> int:
 
 async def _dig_one(p: Process, dig: _Dig, conf: ResolvConf, server: str, name: str, type_: str) -> int:
     names = candidates(name, conf) if dig.search and not name.endswith(".") else [name.rstrip(".") + "."]
-    shown = "dig" if "dig" in p.name else p.name
     head = f"\n; <<>> DiG 9.18.28 <<>> {' '.join(p.args)}\n;; global options: +cmd\n"
     answer: _Answer | None = None
     for candidate in names:
@@ -416,11 +414,7 @@ async def _dig_one(p: Process, dig: _Dig, conf: ResolvConf, server: str, name: s
             )
             return 9
         except OSError as error:
-            why = (
-                "connection refused"
-                if isinstance(error, ConnectionRefusedError)
-                else str(error.strerror or error).lower()
-            )
+            why = why_not(error).lower()
             text = f";; communications error to {server}#{dig.port}: {why}\n" * dig.tries
             await p.out(
                 ("" if dig.short else head) + text + ("" if dig.short else ";; no servers could be reached\n\n")
@@ -429,7 +423,6 @@ async def _dig_one(p: Process, dig: _Dig, conf: ResolvConf, server: str, name: s
         if answer.rcode == 0 and any(row[0] == 0 for row in answer.rows):
             break
     assert answer is not None
-    del shown
     if dig.short:
         await p.out("".join(f"{row[4]}\n" for row in answer.rows if row[0] == 0))
         return 0

@@ -346,6 +346,12 @@ async def _find(p: Process) -> int:
     return status or expression.status
 
 
+def _compared(value: int, wanted: str) -> bool:
+    """Judge find's `+n`, `-n` and `n`."""
+    number = int(re.sub(r"\D", "", wanted) or 0)
+    return value > number if wanted[0] == "+" else value < number if wanted[0] == "-" else value == number
+
+
 class _FindExpression:
     """-name, -type, …, combined by and; -o, ! and the actions -print, -print0, -delete, -exec."""
 
@@ -414,10 +420,8 @@ class _FindExpression:
             case "-empty":
                 hit = not p.view.list(path) if entry.is_dir else entry.size == 0
             case "-size":
-                number = int(re.sub(r"\D", "", values[0]) or 0)
                 scale = {"c": 1, "k": 1024, "M": 1 << 20}.get(values[0][-1], 512)
-                size = -(-entry.size // scale)
-                hit = size > number if values[0][0] == "+" else size < number if values[0][0] == "-" else size == number
+                hit = _compared(-(-entry.size // scale), values[0])
             case "-newer":
                 hit = entry.modified > p.view.stat(values[0]).modified
             case "-mmin" | "-mtime":

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from minikube_py.images.shell.process import Process, Tool, UsageError
-from minikube_py.images.shell.tools.network import connect, reason
+from minikube_py.images.shell.tools.network import connect, reason, why_not
 from minikube_py.images.shell.tools.options import read_options
 
 __all__ = ["TOOLS"]
@@ -99,8 +99,8 @@ async def exchange(
     headers = list(request.headers)
     if not name:
         default = {"http": 80, "https": 443}.get(request.url.scheme)
-        shown = f"[{host}]" if ":" in host else host
-        headers.insert(0, ("Host", shown if request.port == default else f"{shown}:{request.port}"))
+        bare = f"[{host}]" if ":" in host else host
+        headers.insert(0, ("Host", bare if request.port == default else f"{bare}:{request.port}"))
     for key, value in headers:
         note(f"{key}: {value}")
     data = connection.send(h11.Request(method=request.method, target=request.target, headers=headers))
@@ -200,7 +200,7 @@ async def _wget(p: Process) -> int:
             except _WgetError as error:
                 if attempt == tries - 1:
                     await p.err(f"wget: {error}\n")
-                    code = 8 if "-" in str(error) and "server returned error" in str(error) and False else 1
+                    code = 1
             except TimeoutError:
                 if attempt == tries - 1:
                     await p.err("wget: download timed out\n")
@@ -235,13 +235,15 @@ async def _download(p: Process, options: Any, text: str, seconds: float) -> None
         request = _Request(url, method, headers, body, insecure, options.get("ca"))
 
         where: list[str] = []
+
+        def connected(peer: str, port: int, where: list[str] = where) -> None:
+            where.append(f"{peer}:{port}")
+
         try:
             async with asyncio.timeout(seconds or None):
                 if not quiet:
                     await p.err(f"Connecting to {url.hostname}:{request.port} ")
-                response, writer = await exchange(
-                    p, request, lambda line: None, lambda peer, port: where.append(f"{peer}:{port}")
-                )
+                response, writer = await exchange(p, request, lambda line: None, connected)
         except _Empty:
             raise _WgetError("error getting response") from None
         except _Broken:
@@ -258,10 +260,8 @@ async def _download(p: Process, options: Any, text: str, seconds: float) -> None
             kind = reason(error)
             if kind == "name":
                 raise _WgetError(f"bad address '{url.netloc.rpartition('@')[2]}'") from None
-            shown = f"{url.hostname}"
-            raise _WgetError(
-                f"can't connect to remote host ({await _address(shown)}): {error.strerror or error}"
-            ) from None
+            shown = await _address(f"{url.hostname}")
+            raise _WgetError(f"can't connect to remote host ({shown}): {why_not(error)}") from None
         try:
             if not quiet:
                 await p.err(f"({where[0] if where else ''})\n")
@@ -627,8 +627,8 @@ async def _connected(
         raise
     except _Empty:
         raise _CurlError(52, "Empty reply from server") from None
-    except _Broken as error:
-        raise _CurlError(1 if "HTTP/0.9" in str(error) else 1, "Received HTTP/0.9 when not allowed") from None
+    except _Broken:
+        raise _CurlError(1, "Received HTTP/0.9 when not allowed") from None
     except ssl.SSLCertVerificationError as error:
         what = {18: "self-signed certificate", 19: "self-signed certificate in certificate chain"}.get(
             error.verify_code, error.verify_message
@@ -643,7 +643,7 @@ async def _connected(
         if reason(error) == "name":
             raise _CurlError(6, f"Could not resolve host: {host}") from None
         if not connecting:
-            raise _CurlError(56, f"Recv failure: {error.strerror or 'Connection reset by peer'}") from None
+            raise _CurlError(56, f"Recv failure: {why_not(error)}") from None
         raise _CurlError(
             7, f"Failed to connect to {host} port {request.port} after {spent} ms: Could not connect to server"
         ) from None

@@ -1,12 +1,13 @@
 """What the networking tools share: connecting as the pod, and telling why it failed."""
 
 import asyncio
+import os
 import socket
 import ssl
 
 from minikube_py.cni.namespace import NetworkNamespace, current
 
-__all__ = ["connect", "namespace", "reason"]
+__all__ = ["connect", "namespace", "reason", "why_not"]
 
 
 def namespace() -> NetworkNamespace | None:
@@ -21,6 +22,11 @@ def reason(error: OSError) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "refused"
     return "reset" if isinstance(error, ConnectionError) else "other"
+
+
+def why_not(error: OSError) -> str:
+    """Return the kernel's words for an error; event loops put their own into it."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
 async def connect(

@@ -180,10 +180,7 @@ async def _wc(p: Process) -> int:
     if len(rows) > 1:
         rows.append((totals, "total"))
     for counts, name in rows:
-        if len(kinds) == 1:
-            text = str(counts[kinds[0]])
-        else:
-            text = " ".join(f"{counts[kind]:9d}" for kind in kinds)
+        text = str(counts[kinds[0]]) if len(kinds) == 1 else " ".join(f"{counts[kind]:9d}" for kind in kinds)
         await p.out(f"{text}{' ' + name if name else ''}\n")
     return max(status, default=0)
 
@@ -491,7 +488,7 @@ async def _diff(p: Process) -> int:
     if "q" in options:
         await p.out(f"Files {options.rest[0]} and {options.rest[1]} differ\n")
         return 1
-    for line in difflib.unified_diff(one, two, *options.rest[:2], lineterm=""):
+    for line in difflib.unified_diff(one, two, options.rest[0], options.rest[1], lineterm=""):
         await p.out(f"{line}\n")
     return 1
 
