@@ -129,6 +129,11 @@ class Fabric:
         """Return the namespace at an address."""
         return next((one for one in self._namespaces if one.ip == ip and not one.closed), None)
 
+    @property
+    def namespaces(self) -> frozenset[NetworkNamespace]:
+        """The pods' networks that exist now."""
+        return frozenset(self._namespaces)
+
     def forget_namespace(self, namespace: NetworkNamespace) -> None:
         self._namespaces.discard(namespace)
 
