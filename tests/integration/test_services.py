@@ -301,6 +301,38 @@ def test_without_a_provider_load_balancers_stay_pending(minicluster: Cluster) ->
     assert hostname(node_ip(minicluster, "worker"), port) == "one"
 
 
+def test_ports_change_in_place_and_scaling_to_zero_refuses(cluster: Cluster, namespace: str) -> None:
+    """Another nodePort, another port, no replicas, one again: each is in force when the write returns."""
+    template = pod("web")
+    workload: Object = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": template["spec"]},
+        },
+    }
+    start(cluster, namespace, workload, service(type="LoadBalancer"))
+    cluster.wait("deployment/web", ready=1, namespace=namespace)
+    node, [balancer] = node_ip(cluster, "worker"), _external(cluster, "web", namespace)
+    port = cluster.get("service/web", namespace=namespace)["spec"]["ports"][0]
+    assert hostname(balancer, 8000) == hostname(node, port["nodePort"])
+    other = 30000 + (port["nodePort"] - 30000 + 1) % 2768
+    change(cluster, "service/web", namespace, ports=[{**port, "port": 8001, "nodePort": other}])
+    assert curl(f"http://{node}:{port['nodePort']}/")[0] == curl(f"http://{balancer}:8000/")[0] == REFUSED
+    assert hostname(balancer, 8001) == hostname(node, other)
+    cluster.scale("deployment/web", 0, namespace=namespace)
+    cluster.wait("deployment/web", ready=0, namespace=namespace)
+    for address, number in ((balancer, 8001), (node, other)):
+        eventually(lambda address=address, number=number: curl(f"http://{address}:{number}/")[0] == REFUSED)
+    cluster.scale("deployment/web", 1, namespace=namespace)
+    cluster.wait("deployment/web", ready=1, namespace=namespace)
+    cluster.settle()
+    assert hostname(balancer, 8001) == hostname(node, other)
+
+
 # Endpoints of other kinds
 
 
@@ -329,7 +361,9 @@ def outside() -> Iterator[tuple[str, int]]:
 
 def test_a_service_before_an_address_outside(cluster: Cluster, namespace: str, outside: tuple[str, int]) -> None:
     """No selector, a slice by hand: the outside server is called, as the caller."""
-    start(cluster, namespace, service(app=None), endpoint_slice("web", *outside))
+    by_hand = endpoint_slice("web", *outside)
+    by_hand["endpoints"][0] |= {"zone": "a", "hints": {"forZones": [{"name": "a"}]}}  # accepted, without effect
+    start(cluster, namespace, service(app=None, trafficDistribution="PreferClose"), by_hand)
     address = cluster.address("service/web", namespace=namespace)[0]
     assert curl(f"http://{address}:8000/") == (0, "127.0.0.1")
     start(cluster, namespace, pod("caller", "caller"))
@@ -474,8 +508,10 @@ def test_endpoint_slices_hold_a_hundred(cluster: Cluster, namespace: str) -> Non
 def test_round_robin_is_exact(cluster: Cluster, web: str, namespace: str) -> None:
     """Ten connections to two pods are five and five, and the books say so."""
     assert Counter(hostnames(web, 8000, 10)) == {"one": 5, "two": 5}
+    own = ip_of(cluster, "one", namespace)
+    assert client_ip(web, 8000, source=own) == client_ip(web, 8000, source=own) == own
     [books] = cluster.local.proxy.statistics(namespace, "web").values()
-    assert [one.connections for one in books.values()] == [5, 5]
+    assert [one.connections for one in books.values()] == [6, 6]
     eventually(lambda: all(one.received > 0 and one.sent > 0 and one.open == 0 for one in books.values()))
 
 
@@ -588,6 +624,49 @@ def test_datagrams_move_on_when_an_endpoint_goes(cluster: Cluster, namespace: st
         cluster.delete(f"pod/{first}", namespace=namespace, grace_period=0)
         cluster.settle()
         assert client.ask() == ({"one", "two"} - {first}).pop()
+
+
+def test_one_client_keeps_asking_while_udp_pods_come_and_go(cluster: Cluster, namespace: str) -> None:
+    """From the same port all the time: nobody yet, one pod, none, another (Kubernetes' conntrack tests)."""
+    ports = [{"name": "dg", "port": 8000, "targetPort": UDP, "protocol": "UDP"}]
+    start(cluster, namespace, service(type="NodePort", ports=ports))
+    number = cluster.get("service/web", namespace=namespace)["spec"]["ports"][0]["nodePort"]
+    address = cluster.address("service/web", namespace=namespace)[0]
+    with Datagrams(address, 8000) as client, Datagrams(node_ip(cluster, "worker"), number) as by_node:
+        assert client.ask(timeout=0.1) is None
+        assert by_node.ask(timeout=0.1) is None
+        for name in ("first", "second"):
+            start(cluster, namespace, pod(name))
+            assert client.ask() == by_node.ask() == name
+            assert client.ask(f"echo {'x' * 3000}") == "x" * 3000
+            cluster.delete(f"pod/{name}", namespace=namespace, grace_period=0)
+            cluster.wait_gone(f"pod/{name}", namespace=namespace)
+            cluster.settle()
+            assert client.ask(timeout=0.1) is None
+
+
+def test_requests_in_flight_end_well_in_the_grace_period(cluster: Cluster, namespace: str) -> None:
+    """A pod is deleted while it works on an answer: the caller gets it; new callers go elsewhere at once."""
+    podinfo = {"image": "stefanprodan/podinfo:6.7.0", "args": [], "ports": [{"name": "http", "containerPort": 9898}]}
+    start(cluster, namespace, pod("slow", container=podinfo, terminationGracePeriodSeconds=10), service())
+    address = cluster.address("service/web", namespace=namespace)[0]
+    done: list[tuple[int, str]] = []
+    caller = threading.Thread(target=lambda: done.append(curl(f"http://{address}:8000/delay/1")))
+    caller.start()
+    eventually(
+        lambda: any(
+            one.open for port in cluster.local.proxy.statistics(namespace, "web").values() for one in port.values()
+        )
+    )
+    cluster.apply(pod("other"), namespace=namespace)
+    cluster.wait("pod/other", condition="Ready", namespace=namespace)
+    cluster.delete("pod/slow", namespace=namespace)
+    cluster.settle()
+    assert set(hostnames(address, 8000, 3)) == {"other"}
+    caller.join()
+    [(code, text)] = done
+    assert code == 0, text
+    assert "delay" in text
 
 
 def test_a_terminating_pod_serves_while_it_is_the_last(cluster: Cluster, namespace: str) -> None:
