@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from minikube_py.images.shell.files import View
 
-__all__ = ["ConditionError", "is_unary", "test", "unary"]
+__all__ = ["NUMERIC", "ConditionError", "binary", "is_unary", "test", "unary"]
 
 
 class ConditionError(Exception):
@@ -22,7 +22,7 @@ def _integer(text: str) -> int:
         raise ConditionError(f"{text}: bad number") from None
 
 
-_NUMERIC: dict[str, Callable[[int, int], bool]] = {
+NUMERIC: dict[str, Callable[[int, int], bool]] = {
     "-eq": lambda a, b: a == b,
     "-ne": lambda a, b: a != b,
     "-lt": lambda a, b: a < b,
@@ -82,8 +82,8 @@ def binary(left: str, op: str, right: str, view: View) -> bool:
     """Judge `a = b`, `1 -lt 2`, `a -nt b`."""
     if op in _STRING:
         return _STRING[op](left, right)
-    if op in _NUMERIC:
-        return _NUMERIC[op](_integer(left), _integer(right))
+    if op in NUMERIC:
+        return NUMERIC[op](_integer(left), _integer(right))
     one, two = view.find(left), view.find(right)
     if op == "-ef":
         return one is not None and two is not None and one.identity == two.identity
@@ -93,7 +93,7 @@ def binary(left: str, op: str, right: str, view: View) -> bool:
 
 
 def _is_binary(word: str) -> bool:
-    return word in _STRING or word in _NUMERIC or word in _FILE
+    return word in _STRING or word in NUMERIC or word in _FILE
 
 
 def test(words: Sequence[str], view: View, *, tty: bool) -> bool:

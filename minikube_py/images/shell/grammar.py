@@ -29,15 +29,7 @@ from minikube_py.images.shell.syntax import (
     While,
     Word,
 )
-from minikube_py.images.shell.words import (
-    HereDocument,
-    cut_heredocs,
-    heredoc_number,
-    parse_text,
-    parse_word,
-    skip,
-    split_words,
-)
+from minikube_py.images.shell.words import Masked, parse_text, parse_word, split_words
 
 __all__ = ["parse"]
 
@@ -66,32 +58,17 @@ def parse(text: str) -> Script:
 
     Error handling: ShellSyntaxError.
     """
-    _check_quotes(text)
-    body, documents = cut_heredocs(text)
-    root = _parser().parse(body.encode("utf-8", "surrogateescape")).root_node
-    return _Reader(documents, body).script(root)
-
-
-def _check_quotes(text: str) -> None:
-    """Refuse what is never closed: tree-sitter would guess."""
-    if "<<" in text:
-        return  # here-documents may hold single quotes
-    at = 0
-    while at < len(text):
-        if text[at] == "#" and (at == 0 or text[at - 1] in " \t\n;&|()"):
-            end = text.find("\n", at)
-            at = len(text) if end < 0 else end
-        else:
-            at = skip(text, at)
+    masked = Masked(text)
+    root = _parser().parse(masked.text.encode("utf-8", "surrogateescape")).root_node
+    return _Reader(masked).script(root)
 
 
 class _Reader:
-    def __init__(self, documents: list[HereDocument], text: str) -> None:
-        self._documents = documents
-        self._text = text
+    def __init__(self, masked: Masked) -> None:
+        self._masked = masked
 
     def _raw(self, node: Any) -> str:
-        return str(node.text.decode("utf-8", "surrogateescape"))
+        return self._masked.reveal(node.text.decode("utf-8", "surrogateescape"))
 
     def _fail(self, node: Any) -> ShellSyntaxError:
         """Say what is wrong, as ash does."""
@@ -278,8 +255,8 @@ class _Reader:
         if cut is None:
             raise self._fail(node)
         base = node.start_byte
-        head = node.text[: node.children[cut].start_byte - base].decode("utf-8", "surrogateescape").strip()
-        patterns = " ".join(split_words(head.removeprefix("("), ("|",))).split(" | ")
+        head = self._masked.reveal(node.text[: node.children[cut].start_byte - base].decode("utf-8", "surrogateescape"))
+        patterns = " ".join(split_words(head.strip().removeprefix("("), ("|",))).split(" | ")
         body = list(node.children[cut + 1 :])
         ending = body.pop().type if body and body[-1].type in (";;", ";&", ";;&") else ";;"
         return tuple(parse_word(pattern) for pattern in patterns), self.script(node, body), ending
@@ -434,8 +411,8 @@ class _Reader:
             elif words is not None:
                 words.append(child)
         text = "".join(map(self._raw, first))
-        if op == "<" and (number := heredoc_number(text)) is not None:
-            return Redirect(fd or 0, "<<", self._documents[number].word)
+        if op == "<" and (document := self._masked.document(text)) is not None:
+            return Redirect(fd or 0, "<<", document)
         return Redirect(fd if fd is not None else 0 if op[0] == "<" else 1, op, parse_word(text))
 
 

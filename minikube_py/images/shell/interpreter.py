@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from minikube_py.images.container import Container
 from minikube_py.images.shell import builtins, patterns, tools
-from minikube_py.images.shell.arithmetic import ArithmeticSyntaxError
-from minikube_py.images.shell.conditions import ConditionError, binary, is_unary, unary
+from minikube_py.images.shell.arithmetic import ArithmeticSyntaxError, evaluate
+from minikube_py.images.shell.conditions import NUMERIC, ConditionError, binary, is_unary, unary
 from minikube_py.images.shell.control import Break, Continue, Exit, Return
 from minikube_py.images.shell.expansion import Expander, ExpansionError
 from minikube_py.images.shell.files import View
@@ -833,5 +833,9 @@ class _Condition:
                         re.escape(part) if quoted else part for part, quoted in await expand.segments(right)
                     )
                     return re.search(source, text) is not None
-                return binary(text, name, await expand.text(right), self._shell.view)
+                other = await expand.text(right)
+                if name in NUMERIC:  # bash: both sides are arithmetic
+                    variables = self._shell.variables
+                    text, other = str(evaluate(text, variables)), str(evaluate(other, variables))
+                return binary(text, name, other, self._shell.view)
         raise ConditionError("syntax error in conditional expression")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from minikube_py.images.shell.syntax import Arithmetic, Literal, Parameter, Part, ShellSyntaxError, Substitution, Word
 
-__all__ = ["HereDocument", "cut_heredocs", "parse_text", "parse_word", "skip", "split_words"]
+__all__ = ["Masked", "parse_text", "parse_word", "skip", "split_words"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _SPECIAL = "@*#?-$!0123456789"
@@ -64,8 +64,8 @@ def skip(text: str, at: int) -> int:
             at += 2 if text[at] == "\\" else 1
         raise ShellSyntaxError("syntax error: EOF in backquote substitution")
     if char == "$":
-        if text.startswith("$((", at) and (end := _arithmetic_end(text, at + 3)) is not None:
-            return end
+        if text.startswith("$((", at) and (stop := _arithmetic_end(text, at + 3)) is not None:
+            return stop
         if text.startswith("$(", at):
             return _closing(text, at + 2, ")")
         if text.startswith("${", at):
@@ -280,76 +280,92 @@ def split_words(text: str, operators: tuple[str, ...] = ()) -> list[str]:
     return found
 
 
-class HereDocument:
-    """The text of a here-document and whether expansions happen in it."""
-
-    def __init__(self, text: str, literal: bool) -> None:
-        self.word = Word((Literal(text, True),)) if literal else parse_text(text)
-
-
-_MARK = "/dev/here-document/"
+_HIDDEN = re.compile("\ue000(\\d+)\ue001")
+_BLANK = " \t\n"
+_BEFORE = " \t\n;&|("
+"""What may stand before a word of its own."""
 
 
-def cut_heredocs(text: str) -> tuple[str, list[HereDocument]]:
-    """Take the here-documents out of a script: `<<EOF` becomes `</dev/here-document/N`.
+class Masked:
+    """A script whose quotations, expansions and here-documents are hidden behind plain words.
 
-    They are lines, not words: whoever reads the rest as a grammar is spared them.
+    Here-documents are lines, not words, and quoting decides meaning byte by byte: the grammar is spared both.
     """
-    if "<<" not in text:
-        return text, []
-    out: list[str] = []
-    documents: list[HereDocument] = []
-    waiting: list[tuple[int, str, bool, bool]] = []
-    at = 0
-    while at < len(text):
-        char = text[at]
-        if text.startswith("((", at) and (at == 0 or text[at - 1] in " \t\n;"):
-            after = _arithmetic_end(text, at + 2)
-            end = at + 1 if after is None else after
-        elif text.startswith("<<<", at):
-            end = at + 3
-        elif text.startswith("<<", at):
-            match = re.compile(r"<<(-?)[ \t]*((?:\\.|'[^']*'|\"[^\"]*\"|[^\s;&|<>()'\"\\])+)").match(text, at)
-            if match is None:
-                end = at + 2
-            else:
-                raw = match[2]
-                delimiter = re.sub(r"\\(.)|['\"]", r"\1", raw)
-                waiting.append((len(documents), delimiter, bool(match[1]), delimiter != raw))
-                documents.append(HereDocument("", True))
-                out.append(f"<{_MARK}{len(documents) - 1}")
-                at = match.end()
+
+    def __init__(self, text: str) -> None:
+        self._hidden: list[str] = []
+        self.documents: list[Word] = []
+        self.text = self._mask(text)
+
+    def reveal(self, text: str) -> str:
+        """Return a piece of the masked text as it stands in the script."""
+        return _HIDDEN.sub(lambda match: self._hidden[int(match[1])], text)
+
+    def document(self, word: str) -> Word | None:
+        """Return the here-document that a redirection's target stands for."""
+        match = re.fullmatch("\ue002(\\d+)\ue003", word)
+        return None if match is None else self.documents[int(match[1])]
+
+    def _hide(self, text: str) -> str:
+        self._hidden.append(text)
+        return f"\ue000{len(self._hidden) - 1}\ue001"
+
+    def _mask(self, text: str) -> str:
+        out: list[str] = []
+        waiting: list[tuple[int, str, bool, bool]] = []
+        at = 0
+        while at < len(text):
+            char = text[at]
+            first = at == 0 or text[at - 1] in _BEFORE
+            end = at + 1
+            if text.startswith("\\\n", at):
+                at += 2
                 continue
-        elif char == "#" and (at == 0 or text[at - 1] in " \t\n;&|("):
-            end = text.find("\n", at)
-            at = len(text) if end < 0 else end  # the comment is left out
-            continue
-        elif char == "\n" and waiting:
-            out.append("\n")
-            at += 1
-            for index, delimiter, tabs, literal in waiting:
-                lines: list[str] = []
-                while at < len(text):
-                    end = text.find("\n", at)
-                    line = text[at:] if end < 0 else text[at:end]
-                    at = len(text) if end < 0 else end + 1
-                    if tabs:
-                        line = line.lstrip("\t")
-                    if line == delimiter:
-                        break
-                    lines.append(f"{line}\n")
-                documents[index] = HereDocument("".join(lines), literal)
-            waiting = []
-            continue
-        else:
-            end = at + 1 if char == "$" and text[at + 1 : at + 2] == "(" and "<<" in text[at:] else skip(text, at)
-            if char == "$" and text.startswith("$((", at):
-                end = _arithmetic_end(text, at + 3) or end
-        out.append(text[at:end])
-        at = end
-    return "".join(out), documents
+            if char in "\\'\"`$":
+                end = skip(text, at)
+                out.append(self._hide(text[at:end]))
+            elif char in "[]" and first and text[end : end + 1] in (*_BLANK, *";&|)", ""):
+                out.append(self._hide(char))  # `[` is a command as any other
+            elif first and text.startswith("((", at):
+                end = _arithmetic_end(text, at + 2) or at + 1
+                out.append(text[at:end])
+            elif text.startswith("<<<", at):
+                end = at + 3
+                out.append("<<<")
+            elif text.startswith("<<", at) and (match := _HEREDOC.match(text, at)) is not None:
+                delimiter = re.sub(r"\\(.)|['\"]", r"\1", match[2])
+                waiting.append((len(self.documents), delimiter, bool(match[1]), delimiter != match[2]))
+                out.append(f"<\ue002{len(self.documents)}\ue003")
+                self.documents.append(Word(()))
+                end = match.end()
+            elif char == "#" and (first or text[at - 1] == ")"):
+                end = text.find("\n", at)
+                end = len(text) if end < 0 else end  # the comment is left out
+            elif char == "\n" and waiting:
+                out.append("\n")
+                for number, delimiter, tabs, literal in waiting:
+                    body, end = _heredoc(text, end, delimiter, tabs)
+                    self.documents[number] = Word((Literal(body, True),)) if literal else parse_text(body)
+                waiting = []
+            else:
+                out.append(char)
+            at = end
+        return "".join(out)
 
 
-def heredoc_number(target: str) -> int | None:
-    """Return which here-document a redirection's target stands for."""
-    return int(target[len(_MARK) :]) if target.startswith(_MARK) else None
+_HEREDOC = re.compile(r"<<(-?)[ \t]*((?:\\.|'[^']*'|\"[^\"]*\"|[^\s;&|<>()'\"\\])+)")
+
+
+def _heredoc(text: str, at: int, delimiter: str, tabs: bool) -> tuple[str, int]:
+    """Return the lines up to the delimiter, and where the text goes on."""
+    lines: list[str] = []
+    while at < len(text):
+        end = text.find("\n", at)
+        line = text[at:] if end < 0 else text[at:end]
+        at = len(text) if end < 0 else end + 1
+        if tabs:
+            line = line.lstrip("\t")
+        if line == delimiter:
+            break
+        lines.append(f"{line}\n")
+    return "".join(lines), at

@@ -375,7 +375,8 @@ class Program:
     def _evaluate(self, node: Any) -> Value:
         match node:
             case ("num" | "str", value):
-                return value  # type: ignore[no-any-return]  # a float or a str
+                constant: Value = value
+                return constant
             case ("match", regex):
                 return float(regex.search(self._line) is not None)
             case ("var" | "item" | "field", *_):

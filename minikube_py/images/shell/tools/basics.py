@@ -250,9 +250,8 @@ async def _expr(p: Process) -> int:
     if len(args) == 3 and args[1] == ":":
         pattern = args[2].replace("\\(", "(").replace("\\)", ")")
         match = re.match(pattern, args[0])
-        if match is None:
-            text = "" if "(" in pattern else "0"
-        else:
+        text = "" if "(" in pattern else "0"
+        if match is not None:
             text = match[1] if match.re.groups else str(match.end())
         await p.out(f"{text}\n")
         return int(text in ("", "0"))
