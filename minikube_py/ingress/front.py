@@ -1,26 +1,33 @@
-"""aiohttp's low-level HTTP server with our limits and our error pages: terminates HTTP, then asks the Proxy."""
+"""The HTTP server of one listener: fast connections (`caller`), and aiohttp with our limits and pages behind them."""
 
 import asyncio
 import logging
+from typing import Any
 
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import StreamResponse
 from aiohttp.web_server import Server
 
+from minikube_py.aiokit.clock import Clock, Timer
+from minikube_py.ingress.caller import Caller
 from minikube_py.ingress.proxy import Proxy
+from minikube_py.ingress.router import Endpoint
 
 __all__ = ["Front"]
 
 _MAX_LINE = 8190
 """Bytes of the request line and of one header (nginx: large_client_header_buffers 4 8k; Apache: 8190)."""
 _MAX_HEADERS = 128
+_SEND_TIMEOUT = 60.0
+"""Seconds a caller may take no byte of its answer (nginx: send_timeout 60s)."""
+_SWEEP = 5.0
 
 
-class _Caller(RequestHandler):
-    """One caller's connection."""
+class _Handler(RequestHandler):
+    """aiohttp's side of one caller's connection."""
 
-    __slots__ = ("_proxy",)
+    __slots__ = ("_proxy", "before")
 
     def __init__(self, front: "Front", proxy: Proxy, keepalive_timeout: float) -> None:
         super().__init__(
@@ -37,6 +44,8 @@ class _Caller(RequestHandler):
             logger=logging.getLogger(__name__),
         )
         self._proxy = proxy
+        self.before: list[tuple[Endpoint, Exception, bool, float]] = []
+        """Attempts at the first request that failed before it was handed over: (endpoint, error, sent, seconds)."""
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -47,13 +56,66 @@ class _Caller(RequestHandler):
 
 
 class Front(Server):
-    """The protocol factory of one listener."""
+    """The protocol factory of one listener.
 
-    def __init__(self, proxy: Proxy, *, secure: bool, keepalive_timeout: float) -> None:
+    Resource handling: `pre_shutdown()` closes idle callers, `shutdown()` the rest, and its timer.
+    """
+
+    def __init__(
+        self, proxy: Proxy, *, secure: bool, keepalive_timeout: float, clock: Clock, relay: bool = True
+    ) -> None:
         # handler_cancellation: when the caller goes, so does its request to the pod
         super().__init__(proxy.handler(secure=secure), handler_cancellation=True)
-        self._proxy = proxy
+        self.proxy = proxy
+        self.secure = secure
+        self.clock = clock
+        self.draining = False
+        """No answer leaves its connection open any more."""
+        self.callers: set[Caller] = set()
+        self._relay = relay
         self._keepalive_timeout = keepalive_timeout
+        self._timer: Timer | None = None
 
-    def __call__(self) -> RequestHandler:
-        return _Caller(self, self._proxy, self._keepalive_timeout)
+    def __call__(self) -> Any:
+        if not self._relay:
+            return self.handler([])
+        if self._timer is None:
+            self._timer = self.clock.call_later(_SWEEP, self._sweep)
+        return Caller(self)
+
+    def handler(self, before: list[tuple[Endpoint, Exception, bool, float]]) -> RequestHandler:
+        """Return a connection of aiohttp's."""
+        made = _Handler(self, self.proxy, self._keepalive_timeout)
+        made.before = before
+        return made
+
+    def _sweep(self) -> None:
+        """Close callers that said nothing, or took nothing, for too long: one timer for all of them."""
+        self._timer = None
+        now = self.clock.now()
+        for each in list(self.callers):
+            if each.stalled_since is not None and each.stalled_since < now - _SEND_TIMEOUT:
+                each.abort()
+            elif each.idle_since < now - self._keepalive_timeout:
+                each.close_if_idle()
+        if self.callers:
+            self._timer = self.clock.call_later(_SWEEP, self._sweep)
+
+    def pre_shutdown(self) -> None:
+        self.draining = True
+        for each in list(self.callers):
+            each.close_if_idle()
+        super().pre_shutdown()
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """Wait up to `timeout` seconds for running requests, then cut them off."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = asyncio.get_running_loop().time() + (timeout or 0.0)
+        while any(each.relaying for each in self.callers) and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
+        for each in list(self.callers):
+            if not each.handed_over:
+                each.abort()
+        await super().shutdown(timeout)

@@ -9,6 +9,7 @@ Left out: trailers are read and dropped.
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 __all__ = ["BadResponse", "Chunks", "Framing", "Head", "chunk", "parse_head"]
 
@@ -36,7 +37,7 @@ class Framing(Enum):
     UNTIL_CLOSE = "until close"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Head:
     """Status line and headers of an answer."""
 
@@ -52,8 +53,13 @@ class Head:
 def parse_head(block: bytes, *, method: str) -> Head:
     """Parse everything before the empty line (without it); `method` is the request's.
 
+    The same bytes may give the same Head again: pods repeat themselves.
     Error handling: BadResponse for whatever leaves the framing in doubt.
     """
+    return (_remembered if len(block) <= _REMEMBERED else _parsed)(block, method == "HEAD")
+
+
+def _parsed(block: bytes, bodiless: bool) -> Head:
     lines = block.split(b"\r\n")
     well_formed = _FIELDS.fullmatch(block, len(lines[0])) is not None
     if (status_line := _STATUS.fullmatch(lines[0])) is None:
@@ -88,7 +94,7 @@ def parse_head(block: bytes, *, method: str) -> Head:
             elif minor == b"0" and b"keep-alive" in tokens:
                 keep_alive = True
         headers.append((lower, name, value))
-    if method == "HEAD" or status < 200 or status in (204, 304):
+    if bodiless or status < 200 or status in (204, 304):
         return Head(status, reason or b"", headers, Framing.NONE, 0, keep_alive)
     if encoding:
         if encoding != b"chunked" or length >= 0 or minor == b"0":
@@ -97,6 +103,11 @@ def parse_head(block: bytes, *, method: str) -> Head:
     if length >= 0:
         return Head(status, reason or b"", headers, Framing.LENGTH, length, keep_alive)
     return Head(status, reason or b"", headers, Framing.UNTIL_CLOSE, 0, False)
+
+
+_REMEMBERED = 2048
+"""Bytes of a head that is worth remembering."""
+_remembered = lru_cache(maxsize=512)(_parsed)
 
 
 class Chunks:

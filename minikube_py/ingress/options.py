@@ -134,6 +134,25 @@ class Options:
     mirror_host: str = ""
     filters: tuple[Filter, ...] = ()
     response_filters: tuple[ResponseFilter, ...] = ()
+    plain: bool = field(init=False, compare=False, default=False)
+    """Nothing here changes requests or answers: the fast path may serve them (`ingress.caller`)."""
+    plain_secure: bool = field(init=False, compare=False, default=False)
+    """The same for requests over HTTPS: a redirect to HTTPS doesn't concern them."""
+
+    def __post_init__(self) -> None:
+        bare = not (
+            self.response_filters
+            or self.vhost
+            or self.hash_by
+            or self.affinity_cookie
+            or self.error_codes
+            or self.mirror
+            or self.protocol != "HTTP"
+        )
+        object.__setattr__(self, "plain", bare and not self.filters)
+        object.__setattr__(
+            self, "plain_secure", bare and all(getattr(each, "only_http", False) for each in self.filters)
+        )
 
 
 DEFAULTS = Options()

@@ -9,13 +9,14 @@ framing). A lent connection isn't read faster than its data is taken: above `_HI
 import asyncio
 import ssl
 from collections.abc import Callable, Collection
-from typing import cast
+from dataclasses import replace
+from typing import Protocol, cast
 
 from minikube_py.aiokit.clock import Clock, Timer
 from minikube_py.ingress.http1 import MAX_HEAD, BadResponse, Chunks, Framing, Head, parse_head
 from minikube_py.ingress.router import Endpoint
 
-__all__ = ["Closed", "Connection", "Pool"]
+__all__ = ["Closed", "Connection", "Listener", "Pool"]
 
 _HIGH = 256 * 1024
 _IDLE = 60.0
@@ -30,6 +31,18 @@ class Closed(ConnectionError):
     def __init__(self, message: str, *, clean: bool) -> None:
         super().__init__(message)
         self.clean = clean
+
+
+class Listener(Protocol):
+    """Who is called back instead of waiting in a task (the fast path)."""
+
+    def progressed(self) -> None:
+        """The head, more of the body, or its end has come."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """Nothing more will come: Closed, BadResponse or TimeoutError."""
+        ...
 
 
 class Connection(asyncio.Protocol):
@@ -60,6 +73,7 @@ class Connection(asyncio.Protocol):
         "_writing_paused",
         "endpoint",
         "idle_since",
+        "listener",
         "on_writable",
         "received",
         "reused",
@@ -75,6 +89,7 @@ class Connection(asyncio.Protocol):
         self.received = 0
         """Body bytes of the current answer."""
         self.on_writable: Callable[[], None] | None = None
+        self.listener: Listener | None = None
         self.transport: asyncio.Transport | None = None
         self._clock = clock
         self._waiter: asyncio.Future[None] | None = None
@@ -189,6 +204,17 @@ class Connection(asyncio.Protocol):
         finally:
             self._waiter = None
 
+    @property
+    def answer(self) -> Head | None:
+        """The answer's head, if it has come."""
+        return self._head
+
+    def expect(self, timeout: float) -> None:
+        """Tell the listener TimeoutError after `timeout` seconds of silence (as `touch`, but surely armed)."""
+        self._due = self._clock.now() + timeout
+        if self._timer is None or self._due < self._armed:
+            self._arm(timeout)
+
     def touch(self, timeout: float) -> None:
         """Start the current wait's timeout over."""
         self._due = self._clock.now() + timeout
@@ -202,16 +228,25 @@ class Connection(asyncio.Protocol):
 
     def _check(self) -> None:
         self._timer = None
-        if self._waiter is None or self._waiter.done():
+        if self.listener is None and (self._waiter is None or self._waiter.done()):
             return
         left = self._due - self._clock.now()
         if left > 0.001:
             self._arm(left)
-        else:
-            self._waiter.set_exception(TimeoutError(f"{self.endpoint} was silent for too long"))
+            return
+        if self._reading_paused:  # it is the caller who is slow
+            self._arm(1.0)
+            return
+        silent = TimeoutError(f"{self.endpoint} was silent for too long")
+        if self.listener is not None:
+            self.listener.failed(silent)
+        elif self._waiter is not None:
+            self._waiter.set_exception(silent)
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self.listener is not None:
+            self.listener.progressed()
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     # asyncio.Protocol
@@ -250,8 +285,7 @@ class Connection(asyncio.Protocol):
                 break  # 100 and 103 are the proxy's own business
         self._buffer = b""
         if head.status == 101:
-            head.framing = Framing.UNTIL_CLOSE
-            head.keep_alive = False
+            head = replace(head, framing=Framing.UNTIL_CLOSE, keep_alive=False)
         self._head = head
         self._framing = head.framing
         self._left = head.length
@@ -305,6 +339,8 @@ class Connection(asyncio.Protocol):
         self._stop()
         if self._done:
             self._wake()
+        elif self.listener is not None:
+            self.listener.failed(self._error)
         elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(self._error)
         if self._write_waiter is not None and not self._write_waiter.done():
@@ -324,6 +360,8 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, error: Exception) -> None:
         self._error = error
+        if self.listener is not None:
+            self.listener.failed(error)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(error)
         self.close()
@@ -333,6 +371,7 @@ class Connection(asyncio.Protocol):
         self._busy = False
         self.reused = True
         self.on_writable = None
+        self.listener = None
 
     def _stop(self) -> None:
         if self._timer is not None:

@@ -13,8 +13,8 @@ Left out: trailers are dropped, 1xx of a backend are not passed on (as nginx), u
 import asyncio
 import logging
 import random
-import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +31,7 @@ from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.apimachinery.meta import Key
 from minikube_py.ingress.accesslog import Record, line
 from minikube_py.ingress.balancer import Balancer, cookie_value
+from minikube_py.ingress.forwarding import HOST, NOT_FORWARDED, NOT_RETURNED, preamble
 from minikube_py.ingress.http1 import BadResponse, Framing, Head, chunk
 from minikube_py.ingress.options import DEFAULTS, Answer, Call, Options, Subrequest
 from minikube_py.ingress.pages import http_date, page
@@ -47,45 +48,14 @@ from minikube_py.ingress.router import (
 )
 from minikube_py.ingress.urls import expand
 
-__all__ = ["Proxy"]
+__all__ = ["Proxy", "transport_security"]
 
 logger = logging.getLogger(__name__)
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """RFC 9110 §9.2.2."""
-_NOT_FORWARDED = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        b"expect",
-        b"host",
-        b"content-length",
-        b"x-request-id",
-        b"x-real-ip",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"x-forwarded-proto",
-        b"x-forwarded-scheme",
-        b"x-scheme",
-        b"x-original-forwarded-for",
-        b"proxy",
-    }
-)
-"""Hop by hop (RFC 9110 §7.6.1), or set by us: a caller's own X-Forwarded-* are not believed, as in ingress-nginx."""
-_NOT_RETURNED = frozenset(
-    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
-)
 _BODY_TIMEOUT = 60.0
 """Seconds between two reads of a request's body (nginx: client_body_timeout 60s)."""
-_HOST = re.compile(r"(?:[A-Za-z0-9._\-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 
@@ -160,18 +130,22 @@ class Proxy:
         self.balancer = Balancer()
         self.requests: dict[tuple[str, str], int] = {}
         """(rule, backend) → requests answered; "" for none."""
-        self._table = table
-        self._clock = clock
-        self._scope = scope
-        self._write = write
+        self.table = table
+        self.clock = clock
+        self.scope = scope
+        self.write = write
         self._https_port = https_port
-        self._chance = chance or random.Random()
+        self.chance = chance or random.Random()
         self._state: dict[Any, Any] = {}
         self._stays = _Relayed(True)
         self._closes = _Relayed(False)
 
     def close(self) -> None:
         self.pool.close()
+
+    def count(self, rule: str, backend: str) -> None:
+        """Count an answered request."""
+        self.requests[rule, backend] = self.requests.get((rule, backend), 0) + 1
 
     def forget(self, served: frozenset[Key]) -> None:
         """Drop the state (rate limits) of Ingresses that are no more."""
@@ -189,16 +163,16 @@ class Proxy:
     def reject(self, request: BaseRequest, status: int, because: str) -> StreamResponse:
         """Answer what isn't HTTP with a page, and close."""
         record = Record(request.remote or "-", "", status)
-        block, record.sent = page(status, because, now=self._clock.now(), close=True)
+        block, record.sent = page(status, because, now=self.clock.now(), close=True)
         if request.transport is not None:
             request.transport.write(block)
-        self._write(line(record, self._clock.now()) + "\n")
+        self.write(line(record, self.clock.now()) + "\n")
         return self._closes
 
     # One request
 
     async def _handle(self, request: BaseRequest, secure: bool) -> StreamResponse:
-        started = self._clock.now()
+        started = self.clock.now()
         exchange = _Exchange(self, request, secure, started)
         try:
             await exchange.run()
@@ -274,7 +248,7 @@ class _Exchange:
             host, target = self._other_form(host, target)
         if "Host" not in headers and request.version > HttpVersion10:  # an empty one is allowed (RFC 9112 §3.2)
             raise _Rejected(400, "an HTTP/1.1 request needs a Host header")
-        if _HOST.fullmatch(host) is None:
+        if HOST.fullmatch(host) is None:
             raise _Rejected(400, f"the Host header {host[:80]!r} is not a host and port")
         if headers.get(hdrs.TRANSFER_ENCODING, "chunked").lower() != "chunked":
             # llhttp lets "identity, chunked" through; backends differ in what they make of it
@@ -286,8 +260,8 @@ class _Exchange:
         if fragment >= 0:
             raise _Rejected(400, "a request target has no fragment")
         proxy = self.proxy
-        match = proxy._table().route(host, path, headers, proxy._chance.random())
-        self.record.request_id = request_id = headers.get("X-Request-ID") or f"{proxy._chance.getrandbits(128):032x}"
+        match = proxy.table().route(host, path, headers, proxy.chance.random())
+        self.record.request_id = request_id = headers.get("X-Request-ID") or f"{proxy.chance.getrandbits(128):032x}"
         if isinstance(match, NoMatch):
             raise _Rejected(404, match.reason)
         self.match = match
@@ -365,7 +339,7 @@ class _Exchange:
         block, length = page(
             status,
             because,
-            now=self.proxy._clock.now(),
+            now=self.proxy.clock.now(),
             headers=extra,
             rule=self.location,
             close=not self.keep_alive,
@@ -394,13 +368,12 @@ class _Exchange:
         if self.call is not None:
             for each in self.call.closing:
                 each()
-        now = proxy._clock.now()
+        now = proxy.clock.now()
         record = self.record
         record.seconds = now - self.started
         record.request_length = self.uploaded
-        counted = (self.location, record.canary or record.backend)
-        proxy.requests[counted] = proxy.requests.get(counted, 0) + 1
-        proxy._write(line(record, now) + "\n")
+        proxy.count(self.location, record.canary or record.backend)
+        proxy.write(line(record, now) + "\n")
 
     # To the backend
 
@@ -413,15 +386,7 @@ class _Exchange:
         request = self.request
         headers = request.headers
         remote = self.record.remote
-        scheme = "https" if self.secure else "http"
-        port = host.rpartition(":")[2] if ":" in host and not host.endswith("]") else ("443" if self.secure else "80")
-        text = (
-            f"{method} {target} HTTP/1.1\r\n"
-            f"Host: {self.options.vhost or host}\r\n"
-            f"X-Request-ID: {request_id}\r\nX-Real-IP: {remote}\r\nX-Forwarded-For: {remote}\r\n"
-            f"X-Forwarded-Host: {host}\r\nX-Forwarded-Port: {port}\r\n"
-            f"X-Forwarded-Proto: {scheme}\r\nX-Forwarded-Scheme: {scheme}\r\nX-Scheme: {scheme}\r\n"
-        )
+        text = preamble(method, target, host, self.options.vhost, request_id, remote, secure=self.secure)
         if (forwarded := headers.get("X-Forwarded-For")) is not None:
             text += f"X-Original-Forwarded-For: {forwarded}\r\n"
         if upgrade:
@@ -430,11 +395,11 @@ class _Exchange:
             text += "Transfer-Encoding: chunked\r\n"
         elif (length := headers.get(hdrs.CONTENT_LENGTH)) is not None:
             text += f"Content-Length: {int(length)}\r\n"
-        skipped: frozenset[bytes] | set[bytes] = _NOT_FORWARDED
+        skipped: frozenset[bytes] | set[bytes] = NOT_FORWARDED
         if (connection := headers.get("Connection")) is not None:
             named = {token.strip().lower().encode("latin-1", "replace") for token in connection.split(",")}
-            if not named <= _NOT_FORWARDED:
-                skipped = _NOT_FORWARDED | named
+            if not named <= NOT_FORWARDED:
+                skipped = NOT_FORWARDED | named
         if self.call is not None and self.call.request_headers:
             skipped = skipped | {name.lower().encode() for name in self.call.request_headers}
             text += "".join(f"{name}: {value}\r\n" for name, value in self.call.request_headers.items() if value)
@@ -467,7 +432,7 @@ class _Exchange:
                 await self._relay(connection, head, method)
                 clean = self.upload is None or self.upload.done()
         finally:
-            spent = self.proxy._clock.now() - self.started
+            spent = self.proxy.clock.now() - self.started
             self.record.tries.append((str(connection.endpoint), connection.received, spent, head.status))
             if clean:
                 self.proxy.pool.release(connection)
@@ -487,6 +452,13 @@ class _Exchange:
         tried: set[Endpoint] = set()
         errors: list[str] = []
         status = 502
+        for failed, why, sent, seconds in self._before():  # the fast path's attempt at this request
+            status = 504 if isinstance(why, TimeoutError) else 502
+            tried.add(failed)
+            errors.append(_why(failed, why, sent, options))
+            self.record.tries.append((str(failed), 0, seconds, status))
+            if ("timeout" if status == 504 else "error") not in options.next_upstream or isinstance(why, BadResponse):
+                raise _Rejected(status, errors[0])
         fresh = False
         endpoint: Endpoint | None = None
         while len(errors) < options.tries:
@@ -515,7 +487,7 @@ class _Exchange:
                 timed_out = isinstance(error, TimeoutError)
                 status = 504 if timed_out else 502
                 errors.append(_why(endpoint, error, sent, options))
-                self.record.tries.append((str(endpoint), 0, proxy._clock.now() - self.started, status))
+                self.record.tries.append((str(endpoint), 0, proxy.clock.now() - self.started, status))
                 tried.add(endpoint)
                 if (
                     not again
@@ -524,7 +496,7 @@ class _Exchange:
                     or isinstance(error, BadResponse)
                 ):
                     break
-                upstream = proxy._table().upstream(upstream.key)  # it may have changed since
+                upstream = proxy.table().upstream(upstream.key)  # it may have changed since
                 continue
             except BaseException:
                 if connection is not None:
@@ -535,6 +507,12 @@ class _Exchange:
             raise _Rejected(503, upstream.reason or "no endpoint is left to try")
         raise _Rejected(status, "; ".join(errors))
 
+    def _before(self) -> list[tuple[Endpoint, Exception, bool, float]]:
+        protocol: Any = self.request.protocol
+        before: list[tuple[Endpoint, Exception, bool, float]] = protocol.before
+        protocol.before = []
+        return before
+
     async def _sent(self, connection: Connection, method: str, block: bytes, body: bool) -> Head:
         connection.start(method, block)
         if body:
@@ -542,7 +520,7 @@ class _Exchange:
                 transport = self.request.transport
                 if transport is not None:
                     transport.write(_CONTINUE)
-            self.upload = self.proxy._scope.spawn(self._send_body(connection), name="ingress-upload")
+            self.upload = self.proxy.scope.spawn(self._send_body(connection), name="ingress-upload")
         return await connection.head(self.options.read_timeout)
 
     def _preference(self, options: Options) -> tuple[str, str]:
@@ -595,9 +573,9 @@ class _Exchange:
 
     def _response_head(self, head: Head, connection: Connection, *, chunked: bool, upgrade: str = "") -> bytes:
         request = self.request
-        now = self.proxy._clock.now()
+        now = self.proxy.clock.now()
         parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
-        fields = [each for each in head.headers if each[0] not in _NOT_RETURNED]
+        fields = [each for each in head.headers if each[0] not in NOT_RETURNED]
         lower = {each[0] for each in fields}
         options = self.options
         if self.call is not None and options.response_filters:
@@ -611,8 +589,8 @@ class _Exchange:
             parts.append(f"Date: {http_date(now)}\r\n".encode())
         if b"server" not in lower:
             parts.append(b"Server: nginx\r\n")
-        if self.secure and not _local(request.headers.get("Host", "")):
-            parts.append("{}: {}\r\n".format(*_HSTS).encode())
+        if self.secure:
+            parts.append(transport_security(request.headers.get("Host", "")))
         if options.affinity_cookie:
             wanted = cookie_value(connection.endpoint)
             if cookie(request.headers, options.affinity_cookie) != wanted:
@@ -733,7 +711,7 @@ class _Exchange:
         assert self.match is not None
         key = self.options.error_backend
         assert isinstance(key, BackendKey)
-        endpoint = self.proxy.balancer.pick(self.proxy._table().upstream(key))
+        endpoint = self.proxy.balancer.pick(self.proxy.table().upstream(key))
         failed.close()
         ingress = self.match.location.ingress
         block = (
@@ -748,7 +726,7 @@ class _Exchange:
         connection, head = found
         try:
             if self.request.method == "HEAD":
-                head.framing = Framing.NONE
+                head = replace(head, framing=Framing.NONE)
                 self.keep_alive = False
             await self._relay(connection, head, self.request.method)
         finally:
@@ -763,7 +741,7 @@ class _Exchange:
         headers = "".join(
             f"{name}: {value}\r\n"
             for name, value in self.call.headers.items()
-            if name.lower().encode("latin-1", "replace") not in _NOT_FORWARDED
+            if name.lower().encode("latin-1", "replace") not in NOT_FORWARDED
         )
         method = self.call.method
         text = f"{method} {target} HTTP/1.1\r\nHost: {options.mirror_host or parts.netloc}\r\n{headers}\r\n"
@@ -773,11 +751,16 @@ class _Exchange:
             if found:
                 found[0].close()
 
-        self.proxy._scope.spawn(send(), name="ingress-mirror")
+        self.proxy.scope.spawn(send(), name="ingress-mirror")
 
 
 def _too_large(limit: int) -> str:
     return f"the body is larger than {limit} bytes (annotation nginx.ingress.kubernetes.io/proxy-body-size, default 1m)"
+
+
+def transport_security(host: str) -> bytes:
+    """Return the HSTS header line of an answer over HTTPS."""
+    return b"" if _local(host) else "{}: {}\r\n".format(*_HSTS).encode()
 
 
 def _local(host: str) -> bool:

@@ -1,7 +1,7 @@
 """The ingress controller's program: what runs in its pod. Stands for ingress-nginx's controller image.
 
     watch ─► Sources ─► Rules ─► RoutingTable        (compiled when it is next asked for, then swapped)
-    :80  ─► aiohttp.web.Server ─► Proxy ─► pods
+    :80  ─► Caller ─► pods,  or what is not simple: aiohttp.web.Server ─► Proxy ─► pods
     :443 ─► the same, TLS by SNI
 
 The pod's address comes by itself: the program runs in the pod's context, so listening on "all" addresses binds the
@@ -128,11 +128,13 @@ def program(
     defaults: Options = DEFAULTS,
     default_backend: BackendKey | None = None,
     chance: random.Random | None = None,
+    relay: bool = True,
 ) -> Main:
     """Return the controller's program.
 
     `https_port()` is the port by which callers on this machine reach HTTPS (8443); `default_backend` answers what no
-    rule matches; `defaults` are the ConfigMap's settings. The container's own `--controller-class` and
+    rule matches; `defaults` are the ConfigMap's settings; without `relay` every request goes aiohttp's
+    way. The container's own `--controller-class` and
     `--default-backend-service` win.
     The running program puts its `Tables` and `Proxy` into `container.extra` under "tables" and "proxy", and the bound
     ports under "http_port" and "https_port".
@@ -172,7 +174,7 @@ def program(
         try:
             tables.table()
             for secure, port in ((False, listen.http), (True, listen.https)):
-                front = Front(proxy, secure=secure, keepalive_timeout=_KEEP_ALIVE)
+                front = Front(proxy, secure=secure, keepalive_timeout=_KEEP_ALIVE, clock=clock, relay=relay)
                 context = certificates.context if secure else None
                 server = await loop.create_server(front, listen.host, port, ssl=context, backlog=1024)
                 fronts.append((front, server))

@@ -14,6 +14,7 @@ class SSLRedirect:
     """Sends HTTP requests to the same URI over HTTPS."""
 
     phase: ClassVar[Phase] = Phase.REDIRECT
+    only_http: ClassVar[bool] = True
     __slots__ = ()
 
     def request(self, call: Call) -> Answer | None:

@@ -13,3 +13,10 @@ async def running() -> AsyncIterator[World]:
     async with world() as made:
         await made.start()
         yield made
+
+
+@pytest.fixture(params=["relay", "aiohttp"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whatever the fast path serves, aiohttp's way must serve the same."""
+    monkeypatch.setattr(World, "relay", request.param == "relay")
+    return str(request.param)

@@ -120,6 +120,9 @@ RawHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[No
 class World:
     """A controller and its pods on addresses of their own."""
 
+    relay = True
+    """False: all requests go aiohttp's way."""
+
     def __init__(self) -> None:
         self.clock: Clock = LoopClock()
         self.api = Operations(self.clock, seed=1)
@@ -194,6 +197,7 @@ class World:
             options.pop("clock", self.clock),
             listen=Listen(address, 0, 0),
             chance=random.Random(1),
+            relay=options.pop("relay", self.relay),
             **options,
         )
         self._main = asyncio.ensure_future(main(self.container))

@@ -15,6 +15,8 @@ from minikube_py.ingress.options import DEFAULTS, Answer, Call
 
 from .support import PREFIX, World, echo, endpoints, ingress, named, path, service, sources
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 def draft(**annotations: str) -> Draft:
     names = {name.replace("_", "-"): value for name, value in annotations.items()}

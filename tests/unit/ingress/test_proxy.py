@@ -12,6 +12,8 @@ from minikube_py.apimachinery import meta
 
 from .support import World, echo, endpoints, ingress, named, parse, path, service, world
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 Raw = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 

@@ -18,6 +18,8 @@ from minikube_py.ingress.tls import choose, pair_of
 
 from .support import World, echo, endpoints, ingress, path, service, world
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 class Authority:
     """A CA of the test's own."""

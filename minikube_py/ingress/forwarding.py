@@ -1,0 +1,149 @@
+"""What a proxy changes in the heads that pass it: requests on their way to a pod, answers on their way back. Pure.
+
+Sources: RFC 9110 §7.6.1 (hop-by-hop headers) and ingress-nginx's template (X-Forwarded-*, X-Request-ID, X-Scheme).
+The functions that the fast path calls for every request remember what they made of the same bytes: a caller and a pod
+send the same headers again and again.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from minikube_py.ingress.http1 import Head
+
+__all__ = ["HOST", "NOT_FORWARDED", "NOT_RETURNED", "Fields", "answer_head", "preamble", "simple_fields", "simple_line"]
+
+NOT_FORWARDED = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"expect",
+        b"host",
+        b"content-length",
+        b"x-request-id",
+        b"x-real-ip",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-forwarded-scheme",
+        b"x-scheme",
+        b"x-original-forwarded-for",
+        b"proxy",
+    }
+)
+"""Hop by hop (RFC 9110 §7.6.1), or set by us: a caller's own X-Forwarded-* are not believed, as in ingress-nginx."""
+NOT_RETURNED = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
+)
+HOST = re.compile(r"(?:[A-Za-z0-9._\-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+_LINE = re.compile(rb"(GET|HEAD) (/[!-\"$-~]*) HTTP/1\.1\r\n")
+_FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n")
+_NOT_SIMPLE = frozenset({b"transfer-encoding", b"content-length", b"upgrade", b"expect", b"x-request-id"})
+_MAX_FIELDS = 100
+
+
+def preamble(method: str, target: str, host: str, vhost: str, request_id: str, remote: str, *, secure: bool) -> str:
+    """Return the request line and the headers that the proxy itself sets."""
+    scheme = "https" if secure else "http"
+    port = host.rpartition(":")[2] if ":" in host and not host.endswith("]") else ("443" if secure else "80")
+    return (
+        f"{method} {target} HTTP/1.1\r\n"
+        f"Host: {vhost or host}\r\n"
+        f"X-Request-ID: {request_id}\r\nX-Real-IP: {remote}\r\nX-Forwarded-For: {remote}\r\n"
+        f"X-Forwarded-Host: {host}\r\nX-Forwarded-Port: {port}\r\n"
+        f"X-Forwarded-Proto: {scheme}\r\nX-Forwarded-Scheme: {scheme}\r\nX-Scheme: {scheme}\r\n"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The headers of a simple request."""
+
+    host: str
+    forwarded: bytes
+    """What goes on to the pod, with the empty line at its end."""
+    close: bool
+    agent: str
+    referer: str
+
+
+def simple_line(data: bytes) -> tuple[str, str, int] | None:
+    """Return (method, target, end of the line) of a request without a body and without oddities; else None."""
+    match = _LINE.match(data)
+    return (match[1].decode(), match[2].decode(), match.end()) if match is not None else None
+
+
+@lru_cache(maxsize=512)  # at most 8 KiB each
+def simple_fields(block: bytes) -> Fields | None:
+    """Return the headers of a request that can be relayed without a second look; None where anything is unusual.
+
+    **The law**: None is always right (llhttp then decides), an answer must never be wrong. So: every line well formed,
+    one Host, no body, no upgrade, no expectation, a Connection that says nothing but close or keep-alive.
+    """
+    if _FIELDS.fullmatch(block) is None:
+        return None
+    host: str | None = None
+    close = False
+    agent = referer = ""
+    extra: list[bytes] = []
+    lines = block[:-4].split(b"\r\n")
+    if len(lines) > _MAX_FIELDS:
+        return None
+    for line in lines:
+        name, _, value = line.partition(b":")
+        lower = name.lower()
+        value = value.strip(b" \t")
+        if lower in _NOT_SIMPLE:
+            return None
+        if lower == b"host":
+            text = value.decode("latin-1")
+            if host is not None or not text or HOST.fullmatch(text) is None:
+                return None
+            host = text
+            continue
+        if lower == b"connection":
+            token = value.lower()
+            if token not in (b"close", b"keep-alive"):
+                return None
+            close = close or token == b"close"
+            continue
+        if lower == b"user-agent":
+            agent = value.decode("utf-8", "surrogateescape")
+        elif lower == b"referer":
+            referer = value.decode("utf-8", "surrogateescape")
+        elif lower == b"x-forwarded-for":
+            extra.insert(0, b"X-Original-Forwarded-For: %b\r\n" % value)
+            continue
+        # nginx: underscores_in_headers off; X_Forwarded_For must not pass for X-Forwarded-For in CGI-like apps
+        if lower not in NOT_FORWARDED and b"_" not in name:
+            extra.append(b"%b: %b\r\n" % (name, value))
+    if host is None:
+        return None
+    return Fields(host, b"".join(extra) + b"\r\n", close, agent, referer)
+
+
+@lru_cache(maxsize=512)  # `http1.parse_head` gives the same Head for the same bytes
+def answer_head(head: Head, chunked: bool) -> tuple[bytes, bool, bool]:
+    """Return (status line and headers for the caller, without the empty line; whether it has Date; and Server)."""
+    parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
+    dated = served = False
+    for lower, name, value in head.headers:
+        if lower in NOT_RETURNED:
+            continue
+        dated = dated or lower == b"date"
+        served = served or lower == b"server"
+        parts.append(b"%b: %b\r\n" % (name, value))
+    if not served:
+        parts.append(b"Server: nginx\r\n")
+    if chunked:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    return b"".join(parts), dated, served

@@ -1,0 +1,93 @@
+"""Which requests are simple, and what their heads become."""
+
+import pytest
+from aiohttp.http_parser import HttpRequestParserPy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minikube_py.ingress.forwarding import answer_head, simple_fields, simple_line
+from minikube_py.ingress.http1 import parse_head
+
+OK = b"Host: shop.test\r\n"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(b"", id="no headers"),
+        pytest.param(b"A: b\r\n", id="no host"),
+        pytest.param(OK + OK, id="two hosts"),
+        pytest.param(b"Host: a b\r\n", id="a host that is none"),
+        pytest.param(OK + b"Content-Length: 0\r\n", id="content-length"),
+        pytest.param(OK + b"transfer-encoding: chunked\r\n", id="transfer-encoding"),
+        pytest.param(OK + b"Transfer_Encoding : chunked\r\n", id="space before colon"),
+        pytest.param(OK + b"A: b\r\n c\r\n", id="obs-fold"),
+        pytest.param(OK + b"A: b\nC: d\r\n", id="bare line feed"),
+        pytest.param(OK + b"A: b\rC: d\r\n", id="bare carriage return"),
+        pytest.param(OK + b"A: \x00\r\n", id="control character"),
+        pytest.param(OK + b"Expect: 100-continue\r\n", id="expect"),
+        pytest.param(OK + b"Upgrade: websocket\r\nConnection: upgrade\r\n", id="upgrade"),
+        pytest.param(OK + b"Connection: keep-alive, X-Secret\r\n", id="connection names a header"),
+        pytest.param(OK + b": v\r\n", id="no name"),
+    ],
+)
+def test_whatever_is_unusual_is_not_simple(lines: bytes) -> None:
+    """None: aiohttp's parser decides."""
+    assert simple_fields(lines + b"\r\n") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"POST / HTTP/1.1\r\n",
+        b"GET / HTTP/1.0\r\n",
+        b"GET http://a/ HTTP/1.1\r\n",
+        b"GET /a b HTTP/1.1\r\n",
+        b"GET /#f HTTP/1.1\r\n",
+        b"GET  / HTTP/1.1\r\n",
+        b"GET /\xff HTTP/1.1\r\n",
+        b" GET / HTTP/1.1\r\n",
+    ],
+)
+def test_other_request_lines_are_not_simple(line: bytes) -> None:
+    """Only GET and HEAD of a plain path over HTTP/1.1 are."""
+    assert simple_line(line) is None
+
+
+def test_headers_are_forwarded_as_they_came() -> None:
+    """Hop-by-hop headers, those with underscores and believed addresses are not."""
+    found = simple_fields(
+        OK + b"Accept: */*\r\nKeep-Alive: 3\r\nX_Real_IP: 1\r\nX-Real-IP: 1\r\nX-Forwarded-For: 9.9.9.9\r\n"
+        b"Connection: close\r\nUser-Agent: t/1\r\n\r\n"
+    )
+    assert found is not None
+    assert found.forwarded == b"X-Original-Forwarded-For: 9.9.9.9\r\nAccept: */*\r\nUser-Agent: t/1\r\n\r\n"
+    assert (found.host, found.close, found.agent) == ("shop.test", True, "t/1")
+
+
+@given(st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\r\n\r\n", b"")), max_size=4))
+def test_simple_is_what_a_slow_parser_reads_the_same(parts: list[bytes]) -> None:
+    """Where the fast path takes a head, aiohttp's Python parser reads the same Host and no body."""
+    block = OK + b"".join(b"X" + part + b"\r\n" for part in parts) + b"\r\n"
+    found = simple_fields(block)
+    if found is None:
+        return
+    import asyncio
+    from unittest import mock  # aiohttp's parser wants a protocol that it never calls here
+
+    parser = HttpRequestParserPy(mock.Mock(), mock.Mock(spec=asyncio.AbstractEventLoop), 2**16)
+    ((message, _),), _, tail = parser.feed_data(b"GET / HTTP/1.1\r\n" + block)
+    assert not tail
+    assert message.headers["Host"] == found.host
+    assert not message.chunked
+    assert "Content-Length" not in message.headers
+
+
+def test_answers_lose_hop_by_hop_headers() -> None:
+    """What is between proxy and pod stays there; a missing Server is nginx."""
+    head = parse_head(b"HTTP/1.1 200 OK\r\nA: 1\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked", method="GET")
+    assert answer_head(head, True) == (
+        b"HTTP/1.1 200 OK\r\nA: 1\r\nServer: nginx\r\nTransfer-Encoding: chunked\r\n",
+        False,
+        False,
+    )
