@@ -16,6 +16,7 @@ __all__ = ["Problem", "problems"]
 
 Ports: TypeAlias = Callable[[str, str], frozenset[int] | None]
 
+_SCHEDULER = "default-scheduler"
 _WAITING_IS_FINE = {"ContainerCreating", "PodInitializing"}
 
 
@@ -54,6 +55,7 @@ def _pods(view: View) -> Iterator[Problem]:
                 yield Problem(
                     "MK111", _about(pod), f"is not scheduled: {condition.get('message', condition.get('reason'))}"
                 )
+        yield from _not_begun(view, pod)
         for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
             waiting = (container.get("state") or {}).get("waiting")
             if waiting and waiting.get("reason") not in _WAITING_IS_FINE:
@@ -84,6 +86,32 @@ def _pods(view: View) -> Iterator[Problem]:
                         f"runs, but gets no traffic: {event['message']} ({event.get('count', 1)} in a row)",
                     )
                     break
+
+
+def _not_begun(view: View, pod: Object) -> Iterator[Problem]:
+    """Say why a pod that nothing is wrong with doesn't start: nobody is there to start it, or its volumes are missing."""
+    spec = meta.spec(pod)
+    if meta.terminating(pod) or meta.status(pod).get("phase") not in (None, "Pending"):
+        return
+    node, scheduler = spec.get("nodeName"), spec.get("schedulerName", _SCHEDULER)
+    if node and view.get("nodes", node) is None:
+        known = ", ".join(meta.name(each) for each in view.list("nodes"))
+        yield Problem("MK113", _about(pod), f"spec.nodeName {node} is no node of this cluster; its nodes: {known}")
+    elif not node and scheduler != _SCHEDULER:
+        text = f'spec.schedulerName "{scheduler}": no such scheduler runs here, so nobody binds it to a node'
+        yield Problem("MK113", _about(pod), f"{text}. Fix: leave it out")
+    elif event := _event(view, pod, "FailedMount") or _event(view, pod, "FailedCreatePodSandBox"):
+        yield Problem("MK113", _about(pod), f"can't start: {event['message']}")
+
+
+def _event(view: View, pod: Object, reason: str) -> Object | None:
+    """Return the last event about a pod with this reason."""
+    events = [
+        event
+        for event in view.list("events", meta.namespace(pod))
+        if event.get("reason") == reason and event["involvedObject"].get("uid") == meta.uid(pod)
+    ]
+    return events[-1] if events else None
 
 
 def _ready(pod: Object) -> bool:

@@ -159,3 +159,22 @@ def test_a_healthy_service_is_no_problem() -> None:
     operations.update({**pod, "status": _pod("x", {})["status"]}, subresource="status")
     operations.create(_service({"app": "api"}))
     assert problems(operations) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        pytest.param(
+            {"nodeName": "nowhere"}, "nowhere is no node of this cluster", id="bound to a node that isn't there"
+        ),
+        pytest.param({"schedulerName": "mine"}, 'schedulerName "mine": no such scheduler', id="nobody schedules it"),
+    ],
+)
+def test_a_pod_that_nobody_starts_says_so(spec: Object, words: str) -> None:
+    """Kubernetes leaves such pods Pending without a word; we have one."""
+    operations = Operations(VirtualClock())
+    pod = _pod("lost", {})
+    operations.create({**pod, "status": {}, "spec": {**pod["spec"], **spec}})
+    [problem] = problems(operations)
+    assert problem.code == "MK113"
+    assert words in problem.text
