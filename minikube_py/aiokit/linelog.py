@@ -29,6 +29,7 @@ class LineLog:
         self._partial: dict[str, str] = {}
         self._closed = False
         self._changed: asyncio.Event | None = None
+        self._listeners: set[asyncio.Queue[str | None]] = set()
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -42,6 +43,8 @@ class LineLog:
 
     def write(self, text: str, now: float, stream: str = "stdout") -> None:
         """Append text; an unfinished last line waits for its rest."""
+        for listener in self._listeners:
+            listener.put_nowait(text)
         *complete, rest = (self._partial.pop(stream, "") + text).split("\n")
         for line in complete:
             self._lines.append(Line(now, line.rstrip("\r"), stream))
@@ -58,6 +61,8 @@ class LineLog:
             self._total += 1
         self._partial.clear()
         self._closed = True
+        for listener in self._listeners:
+            listener.put_nowait(None)
         self._notify()
 
     def _notify(self) -> None:
@@ -81,3 +86,21 @@ class LineLog:
             if self._changed is None:
                 self._changed = asyncio.Event()
             await self._changed.wait()
+
+    async def listen(self, *, unfinished: bool = False) -> AsyncIterator[str]:
+        """Yield text as it is written from now on, in the writer's portions, until the log is closed.
+
+        With `unfinished`, the last line comes first if it has no end yet: a prompt, for one.
+        """
+        texts: asyncio.Queue[str | None] = asyncio.Queue()
+        if unfinished:
+            for rest in self._partial.values():
+                texts.put_nowait(rest)
+        if self._closed:
+            texts.put_nowait(None)
+        self._listeners.add(texts)
+        try:
+            while (text := await texts.get()) is not None:
+                yield text
+        finally:
+            self._listeners.discard(texts)

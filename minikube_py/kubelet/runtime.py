@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from minikube_py.aiokit.linelog import LineLog
 from minikube_py.aiokit.tasks import TaskScope
+from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.errors import StatusError, bad_request, not_found
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.runtime import Streams
@@ -95,25 +96,28 @@ class KubeletRuntime:
             await asyncio.gather(task, return_exceptions=True)
 
     async def attach(self, namespace: str, pod: str, container: str, streams: Streams) -> int:
-        """Join the main process: its output from now on, and its stdin if the manifest has one."""
+        """Join the main process: its output from now on, and its stdin if the manifest has one.
+
+        The code is 0 however the process ends: to attach is to watch it, as with a real runtime. With `stdinOnce` the
+        end of the first visitor's input is the end of the process's.
+        """
         worker, instance = self._running(namespace, pod, container)
         assert instance.task is not None
         feeding: asyncio.Task[None] | None = None
         if streams.stdin is not None and instance.container.stdin is not None:
             feeding = self._scope.spawn(
-                _feed(streams.stdin, instance.container.stdin), name=f"attach {namespace}/{pod}/{container}"
+                _feed(streams.stdin, instance.container.stdin, once=_stdin_once(worker.pod, container)),
+                name=f"attach {namespace}/{pod}/{container}",
             )
         try:
-            async for line in instance.log.follow(after=len(instance.log)):
-                await streams.stdout(f"{line.text}\n".encode())
+            async for text in instance.log.listen(unfinished=instance.container.tty):
+                if instance.container.tty:  # what a terminal does with the end of a line
+                    text = text.replace("\r\n", "\n").replace("\n", "\r\n")
+                await streams.stdout(text.encode("utf-8", "surrogateescape"))
         finally:
             if feeding is not None:
                 feeding.cancel()
-        status: Object = next(
-            (s for s in worker.state.status(0.0).get("containerStatuses", ()) if s["name"] == container), {}
-        )
-        terminated = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated")
-        return int((terminated or {}).get("exitCode", 0))
+        return 0
 
     async def connect(self, namespace: str, pod: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect from the pod to itself, as port-forward does: no policy is asked, no Service involved."""
@@ -167,6 +171,16 @@ async def _exec(container: Container, command: Sequence[str], streams: Streams) 
         return 141  # the client is gone: SIGPIPE
 
 
-async def _feed(source: asyncio.StreamReader, target: asyncio.StreamReader) -> None:
-    while data := await source.read(65536):
-        target.feed_data(data)
+async def _feed(source: asyncio.StreamReader, target: asyncio.StreamReader, *, once: bool) -> None:
+    try:
+        while data := await source.read(65536):
+            target.feed_data(data)
+    finally:
+        if once:
+            target.feed_eof()
+
+
+def _stdin_once(pod: Object, container: str) -> bool:
+    spec = meta.spec(pod)
+    containers = (*(spec.get("containers") or ()), *(spec.get("ephemeralContainers") or ()))
+    return any(each["name"] == container and each.get("stdinOnce") for each in containers)
