@@ -89,7 +89,7 @@ def _pods(view: View) -> Iterator[Problem]:
 
 
 def _not_begun(view: View, pod: Object) -> Iterator[Problem]:
-    """Say why a pod that nothing is wrong with doesn't start: nobody is there to start it, or its volumes are missing."""
+    """Say why a pod doesn't start of which its status says nothing: nobody starts it, or its volumes are missing."""
     spec = meta.spec(pod)
     if meta.terminating(pod) or meta.status(pod).get("phase") not in (None, "Pending"):
         return
