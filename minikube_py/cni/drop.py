@@ -22,7 +22,7 @@ import struct
 import sys
 from collections.abc import Callable
 
-from minikube_py.cni.cbpf import Ranges, compile_ranges, fitting, merge
+from minikube_py.cni.cbpf import Ranges, compile_ranges, fitting, merge, number
 
 __all__ = ["DatagramFilter", "Dropped", "Hole", "drops_work", "listens", "syn_sent"]
 
@@ -143,15 +143,15 @@ class DatagramFilter:
         self._senders: set[int] = set()
 
     def __contains__(self, ip: str) -> bool:
-        return _number(ip) in self._senders
+        return number(ip) in self._senders
 
     def add(self, ip: str) -> None:
         if len(self._senders) < _MOST_SENDERS:
-            self._senders.add(_number(ip))
+            self._senders.add(number(ip))
             self._apply()
 
     def remove(self, ip: str) -> None:
-        self._senders.discard(_number(ip))
+        self._senders.discard(number(ip))
         self._apply()
 
     def clear(self) -> None:
@@ -162,16 +162,12 @@ class DatagramFilter:
     def _apply(self) -> None:
         try:
             if self._senders:
-                ranges = merge((number, number) for number in self._senders)
+                ranges = merge((sender, sender) for sender in self._senders)
                 _attach(self._socket, _SO_ATTACH_FILTER, compile_ranges(ranges, hit=0, miss=0xFFFFFFFF))
             else:
                 self._socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
         except OSError:
             pass  # not Linux, no room, closed, or nothing was attached
-
-
-def _number(ip: str) -> int:
-    return int.from_bytes(socket.inet_aton(ip), "big")
 
 
 # Who is knocking

@@ -19,12 +19,11 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, NamedTuple
 
 from minikube_py.cni import drop
 from minikube_py.cni.accept import AcceptLoop, Address
-from minikube_py.cni.cbpf import Ranges, contains, intersect
+from minikube_py.cni.cbpf import Ranges, contains, intersect, number
 from minikube_py.cni.types import Flow
 
 if TYPE_CHECKING:
@@ -87,6 +86,11 @@ class PacketFilters:
         """How many listeners drop somebody."""
         return sum(1 for one in self._filtered.values() if one.ranges)
 
+    @property
+    def busy(self) -> bool:
+        """Some listeners' programs are still to be brought up to date."""
+        return bool(self._due)
+
     def ranges(self, ip: str, port: int) -> Ranges:
         """Return the sources that are dropped at an address now."""
         found = self._by_address.get((ip, port))
@@ -131,7 +135,7 @@ class PacketFilters:
     def settle(self, source: str, address: Address) -> None:
         """A pod is about to connect to `address`: see that it is not dropped by a program of yesterday."""
         one = self._by_address.get(address)
-        if one is not None and one.ranges and contains(one.ranges, int(IPv4Address(source))):
+        if one is not None and one.ranges and contains(one.ranges, number(source)):
             self._update(one)
 
     def close(self) -> None:
@@ -240,7 +244,7 @@ class PacketFilters:
         self._waiting = waiting
 
     def _note(self, one: _Filtered, source: str) -> None:
-        if not contains(one.ranges, int(IPv4Address(source))):
+        if not contains(one.ranges, number(source)):
             return
         for ip, port, seen_as in one.targets():
             flow = Flow(source, ip, port, "TCP", seen_as)

@@ -22,7 +22,7 @@ from minikube_py.networkpolicy.identity import Endpoint, Identity
 from minikube_py.networkpolicy.policy import Action, Direction, Peer, Rule
 from minikube_py.networkpolicy.verdict import Decision, Opinion
 
-__all__ = ["Subject", "decide", "describe_peer", "is_own_node", "opinion", "peer_matches"]
+__all__ = ["Subject", "decide", "describe_peer", "is_own_node", "opinion", "peer_matches", "ruled"]
 
 _OPEN = Decision(True, "no policy selects either end: everything is allowed")
 
@@ -122,6 +122,12 @@ def opinion(policy_set: PolicySet, subject: Subject) -> Opinion:
     endpoint, direction = subject.endpoint, subject.direction
     if is_own_node(policy_set, endpoint, subject.peer_ip):
         return Opinion(direction, True, f"{subject.peer_ip} is {endpoint.name}'s own node: always allowed")
+    return ruled(policy_set, subject)
+
+
+def ruled(policy_set: PolicySet, subject: Subject) -> Opinion:
+    """Judge one direction of a flow by the policies' rules alone."""
+    endpoint, direction = subject.endpoint, subject.direction
     side = policy_set.rules(endpoint.identity).side(direction)
     selected = side.selected_by
     for entry in side.admin:

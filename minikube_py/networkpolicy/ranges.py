@@ -13,11 +13,11 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from minikube_py.cni.cbpf import Ranges, merge, subtract
+from minikube_py.cni.cbpf import Ranges, merge, number, subtract
 from minikube_py.cni.types import Flow
 from minikube_py.networkpolicy.blocks import IPBlock
 from minikube_py.networkpolicy.compile import PolicySet, Side
-from minikube_py.networkpolicy.decide import Subject, is_own_node, opinion
+from minikube_py.networkpolicy.decide import Subject, is_own_node, opinion, ruled
 from minikube_py.networkpolicy.identity import Endpoint, Identity
 from minikube_py.networkpolicy.policy import Direction, Rule
 
@@ -34,7 +34,7 @@ class DeniedSources:
         self._set = policy_set
         self._groups: dict[Identity, list[tuple[int, Endpoint]]] = {}
         for ip, endpoint in policy_set.pods.items():
-            self._groups.setdefault(endpoint.identity, []).append((int(IPv4Address(ip)), endpoint))
+            self._groups.setdefault(endpoint.identity, []).append((number(ip), endpoint))
         self._leaving = {
             identity: side
             for identity in self._groups
@@ -59,11 +59,11 @@ class DeniedSources:
             subject = Subject(self._set, Flow(seen_as, ip, port, protocol), Direction.INGRESS, destination, peer)
             if not opinion(self._set, subject).allowed:
                 shared = _ALL
-            return subtract(shared, [int(IPv4Address(ip))])
+            return subtract(shared, [number(ip)])
         own = {address for address in self._set.nodes if is_own_node(self._set, destination, address)}
         if destination.host_ip:
             own.add(destination.host_ip)
-        return subtract(shared, [int(IPv4Address(address)) for address in (ip, *own)])
+        return subtract(shared, [number(address) for address in (ip, *own)])
 
     def _shared(self, ip: str, destination: Endpoint | None, port: int, protocol: str, *, hidden: bool) -> Ranges:
         """Return the denied sources without the exceptions; `hidden` asks about the way out alone."""
@@ -73,7 +73,7 @@ class DeniedSources:
         if side is not None and destination is not None and (side.policies or side.admin or side.baseline):
             for index, first in enumerate(borders):
                 last = borders[index + 1] - 1 if index + 1 < len(borders) else _LAST
-                if not self._lets_in_stranger(destination, first, last, port, protocol):
+                if not self._lets_in_stranger(destination, first, port, protocol):
                     outside.append((first, last))
         allowed: list[int] = []
         denied: list[int] = []
@@ -81,17 +81,17 @@ class DeniedSources:
         for members in self._groups.values():
             if at_node or side is not None:
                 known: dict[int, bool] = {}
-                for number, source in members:
-                    place = number if at_node else bisect_right(borders, number)
+                for at, source in members:
+                    place = at if at_node else bisect_right(borders, at)
                     if place not in known:
                         known[place] = self._passes(source, destination, side, Flow(source.ip, ip, port, protocol))
-                    (allowed if known[place] else denied).append(number)
+                    (allowed if known[place] else denied).append(at)
             else:
                 _, source = members[0]
                 passes = self._passes(source, destination, None, Flow(source.ip, ip, port, protocol))
-                (allowed if passes else denied).extend(number for number, _ in members)
+                (allowed if passes else denied).extend(at for at, _ in members)
         rest = subtract(merge(outside), allowed) if outside else ()
-        return merge([*rest, *((number, number) for number in denied)])
+        return merge([*rest, *((at, at) for at in denied)])
 
     def _passes(self, source: Endpoint, destination: Endpoint | None, side: Side | None, flow: Flow) -> bool:
         if source.identity in self._leaving:
@@ -102,14 +102,10 @@ class DeniedSources:
             return True
         return opinion(self._set, Subject(self._set, flow, Direction.INGRESS, destination, source)).allowed
 
-    def _lets_in_stranger(self, destination: Endpoint, first: int, last: int, port: int, protocol: str) -> bool:
-        """Tell whether an address between two borders may come in, if it is no pod's and no own node's."""
-        for number in range(first, min(last, first + len(self._set.nodes) + 2) + 1):
-            address = str(IPv4Address(number))
-            if not is_own_node(self._set, destination, address):
-                flow = Flow(address, destination.ip, port, protocol)
-                return opinion(self._set, Subject(self._set, flow, Direction.INGRESS, destination, None)).allowed
-        return True
+    def _lets_in_stranger(self, destination: Endpoint, address: int, port: int, protocol: str) -> bool:
+        """Tell whether an address may come in, if it is no pod's and not the own node's."""
+        flow = Flow(str(IPv4Address(address)), destination.ip, port, protocol)
+        return ruled(self._set, Subject(self._set, flow, Direction.INGRESS, destination, None)).allowed
 
     def _borders(self, side: Side) -> list[int]:
         """Return where an ipBlock begins or ends, in either form of the cluster's addresses."""
@@ -122,7 +118,7 @@ class DeniedSources:
                     low, high = max(first, target), min(last, target | (~range_mask & _LAST))
                     if low <= high:
                         found |= {low - target + base, high - target + base + 1}
-        return sorted(number for number in found if number <= _LAST)
+        return sorted(border for border in found if border <= _LAST)
 
 
 def _rules(side: Side) -> Iterator[Rule]:
