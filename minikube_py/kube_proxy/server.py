@@ -39,6 +39,9 @@ _LOOK, _LOOK_LONGEST = 0.02, 0.25
 Pods of this process tell us at once; programs of their own and hosts outside can only be looked at.
 """
 
+_REMEMBERED = 4096
+"""Endpoints of one port whose books are kept: four times as many as one Service is advised to have."""
+
 SERVICES, SLICES, NODES = "services", "endpointslices.discovery.k8s.io", "nodes"
 
 
@@ -75,8 +78,16 @@ class _Port:
     def books(self, endpoint: Endpoint) -> EndpointStats:
         books = self.stats.get((endpoint.ip, endpoint.port))
         if books is None:
+            if len(self.stats) >= _REMEMBERED:
+                self._forget_idle()
             books = self.stats[endpoint.ip, endpoint.port] = EndpointStats()
         return books
+
+    def _forget_idle(self) -> None:
+        """Make room: drop the older half of the endpoints that have no connection; pods come and go for ever."""
+        idle = [address for address, books in self.stats.items() if not books.open]
+        for address in idle[: len(idle) // 2 + 1]:
+            del self.stats[address]
 
 
 @dataclass(slots=True)
@@ -178,7 +189,7 @@ class KubeProxy:
         self._services.clear()
 
     def statistics(self, namespace: str, name: str) -> Mapping[ServicePort, Mapping[Address, EndpointStats]]:
-        """Return the books of a Service: port → endpoint → counters; endpoints that are gone are kept."""
+        """Return the books of a Service: port → endpoint → counters; also those of the last few thousand gone."""
         service = self._services.get(Key(namespace, name))
         return {port: dict(one.stats) for port, one in service.ports.items()} if service else {}
 
