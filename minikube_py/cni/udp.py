@@ -249,7 +249,10 @@ class _Flow:
 
 
 class _Relay:
-    """The socket by which one flow reaches an endpoint outside the process, bound to the client's address."""
+    """The socket by which one flow reaches an endpoint outside the process, bound to the client's address.
+
+    A flow that began while a container restarted has one, too, until the pod's own socket is open again.
+    """
 
     def __init__(self, listener: UdpListener, client: Address, flow: _Flow, sock: socket.socket) -> None:
         self._listener, self._client, self._flow, self._socket = listener, client, flow, sock
@@ -368,7 +371,7 @@ class UdpListener:
 
     def _datagram(self, data: bytes, client: Address) -> None:
         flow = self._flows.get(client)
-        if flow is None or not flow.alive:
+        if flow is None or not flow.alive or (flow.relay is not None and self.fabric.endpoint(*flow.target)):
             if flow is not None:
                 self._drop(client)
             if (flow := self._open(client)) is None:

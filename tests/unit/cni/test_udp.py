@@ -149,6 +149,21 @@ async def test_a_pods_end_moves_its_flows(net: Network) -> None:
         assert b"default/pod-2 " in await _receive(sock)
 
 
+async def test_a_flow_begun_before_the_pod_listens_reaches_it_afterwards(net: Network) -> None:
+    """Who calls while a container restarts is not sent into the void for ever, but to the pod once it listens."""
+    server = net.pod("server")
+    ip = net.service_ip()
+    listener = net.fabric.listen_udp(ip, 5300, lambda client: (server.ip, 5353))
+    with _outsider() as sock:
+        sock.connect((ip, 5300))
+        sock.send(b"early")
+        await until(lambda: listener.flows == 1)
+        await _echo(net, server)
+        sock.send(b"late")
+        assert await _receive(sock) == b"default/server 127.0.0.1 late"
+    listener.close()
+
+
 async def test_idle_flows_are_forgotten(net: Network) -> None:
     """After 30 seconds if only the client spoke, after 180 if both did."""
     server = net.pod("server")
