@@ -7,6 +7,7 @@ Leaves out: everything else (each ignored directive is named in the log), TLS, c
 
 import asyncio
 import mimetypes
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +61,16 @@ _HTML = "/usr/share/nginx/html"
 _REASONS = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Not Allowed", 502: "Bad Gateway"}
 
 
+_CONFIGURATION = {
+    "/etc/nginx/nginx.conf": b"events {}\nhttp {\n    include /etc/nginx/conf.d/*.conf;\n}\n",
+    "/etc/nginx/conf.d/default.conf": (
+        b"server {\n    listen 80;\n    location / {\n        root /usr/share/nginx/html;\n"
+        b"        index index.html index.htm;\n    }\n}\n"
+    ),
+}
+"""What an exec session finds of the image's own files."""
+
+
 def _error_page(status: int) -> str:
     title = f"{status} {_REASONS.get(status, 'Error')}"
     return (
@@ -109,9 +120,17 @@ async def main(container: Container) -> int:
     def page(status: int) -> "web.Response":
         return web.Response(status=status, text=_error_page(status), content_type="text/html")
 
+    container.extra["image_files"] = {
+        f"{_HTML}/index.html": WELCOME.encode(),
+        f"{_HTML}/50x.html": b"",
+        **_CONFIGURATION,
+    }
+
     def static(path: str, server: Server, location: Location) -> "web.StreamResponse":
         root = location.root or server.root or _HTML
         wanted = root.rstrip("/") + path
+        if "files" in container.extra and find_file(container, root) is None:
+            return written(wanted, path, [*(location.index or server.index)])
         if path.endswith("/"):
             for index in location.index or server.index:
                 if (found := find_file(container, wanted + index)) is not None and found.is_file():
@@ -127,6 +146,20 @@ async def main(container: Container) -> int:
         if found.is_dir():
             return web.Response(status=301, headers={"Location": f"{path}/"}, text=_error_page(301))
         return file(found)
+
+    def written(wanted: str, path: str, index: list[str]) -> "web.StreamResponse":
+        """Answer from what exec sessions made of the image's files."""
+        tree = container.extra["files"]
+        for name in [wanted + one for one in index] if path.endswith("/") else [wanted]:
+            try:
+                body = tree.read(os.path.normpath(name))
+            except IsADirectoryError:
+                return web.Response(status=301, headers={"Location": f"{path}/"}, text=_error_page(301))
+            except OSError:
+                continue
+            kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+            return web.Response(body=body, content_type=kind, headers={"Accept-Ranges": "bytes"})
+        return page(403 if path.endswith("/") else 404)
 
     def file(found: Path) -> "web.StreamResponse":
         kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"

@@ -120,6 +120,17 @@ class Files:
         self._computed("/proc/1/environ", self._environ)
         self._computed("/proc/self/environ", self._environ)
 
+        for path, data in container.extra.get("image_files", {}).items():
+            self._image_file(path, data)
+
+    def _image_file(self, path: str, data: bytes) -> None:
+        folder = ""
+        for part in posixpath.dirname(path).strip("/").split("/"):
+            parent = self._node(folder or "/")
+            folder = f"{folder}/{part}"
+            parent.entries.setdefault(part, _Node(modes.S_IFDIR | 0o755))
+        self._put(path, _Node(modes.S_IFREG | 0o644, data=bytearray(data)))
+
     def _environ(self) -> bytes:
         return b"".join(f"{key}={value}\0".encode() for key, value in self._container.env.items())
 
