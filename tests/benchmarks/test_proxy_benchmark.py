@@ -5,6 +5,7 @@ load comes from a process of its own (`load.py`). haproxy and nginx are used whe
 """
 
 import asyncio
+import random
 import resource
 import socket
 import statistics
@@ -19,13 +20,16 @@ import pytest
 
 from minikube_py.aiokit.clock import LoopClock
 from minikube_py.aiokit.tasks import TaskScope
+from minikube_py.apimachinery.labels import Selector
 from minikube_py.apiserver.operations import Operations
 from minikube_py.client.reconcile import Agent
 from minikube_py.cni.addresses import lease_slice
 from minikube_py.cni.fabric import Fabric
 from minikube_py.cni.podloop import new_event_loop
 from minikube_py.cni.types import OpenGate
+from minikube_py.controllers.deployment import DeploymentController
 from minikube_py.controllers.endpointslice import EndpointSliceController
+from minikube_py.controllers.replicaset import ReplicaSetController
 from minikube_py.kube_proxy.server import KubeProxy
 
 from .peers import haproxy, nginx
@@ -302,19 +306,10 @@ async def _death(services: int, replicas: int) -> None:
         api, scope = bench.api, TaskScope("death")
         with ExitStack() as stack:
             ips = _open_pods(bench, stack, replicas)
-            import random
-
             agent = Agent(EndpointSliceController(random.Random(1)), api, bench.clock)
             bench.proxy.start()
             for number in range(services):
-                api.create(
-                    {
-                        "apiVersion": "v1",
-                        "kind": "Service",
-                        "metadata": {"name": f"s{number}", "namespace": "default"},
-                        "spec": {"selector": {"app": f"s{number}"}, "ports": [{"port": 8000, "targetPort": 8080}]},
-                    }
-                )
+                _service(api, f"s{number}")
                 for index, ip in enumerate(ips):
                     _ready_pod(api, f"s{number}", index, ip)
             agent.start(scope)
@@ -337,6 +332,68 @@ async def _death(services: int, replicas: int) -> None:
             await scope.close()
 
 
+async def _scale(services: int, replicas: int, deployments: int) -> None:
+    async with running() as bench:
+        api, scope = bench.api, TaskScope("scale")
+        with ExitStack() as stack:
+            ips = _open_pods(bench, stack, replicas)
+            reconcilers = (DeploymentController(), ReplicaSetController(), EndpointSliceController(random.Random(1)))
+            agents = [Agent(one, api, bench.clock) for one in reconcilers]
+            bench.proxy.start()
+            for agent in agents:
+                agent.start(scope)
+            for number in range(services):
+                _service(api, f"s{number}")
+                for index, ip in enumerate(ips if number >= deployments else ()):
+                    _ready_pod(api, f"s{number}", index, ip)
+                if number < deployments:
+                    _deployment(api, f"s{number}", replicas)
+            while len(api.list("pods", "default")) < services * replicas:
+                await asyncio.sleep(0.01)
+            for number in range(deployments):
+                for ip, pod in zip(ips, api.list("pods", "default", Selector.parse(f"app=s{number}")), strict=True):
+                    api.update({**pod, "status": _status(ip)}, subresource="status")
+            while not all(len(bench.proxy.endpoints("default", f"s{n}", 8000)) == replicas for n in range(services)):
+                await asyncio.sleep(0.01)
+            took = []
+            for number in range(deployments):
+                started = time.perf_counter()
+                api.modify("deployments.apps", f"s{number}", "default", lambda obj: obj["spec"].update(replicas=5))
+                while len(bench.proxy.endpoints("default", f"s{number}", 8000)) > 5:
+                    await asyncio.sleep(0)
+                took.append(time.perf_counter() - started)
+            took.sort()
+            print(
+                f"\nscaling {replicas} to 5 until the last wrong pick, {services} Services: p50 "
+                f"{statistics.median(took) * 1e3:.2f} ms, p99 {took[int(len(took) * 0.99)] * 1e3:.2f} ms (aim < 20)"
+            )
+            for agent in agents:
+                agent.stop()
+            await scope.close()
+
+
+def _service(api: Operations, name: str) -> None:
+    spec = {"selector": {"app": name}, "ports": [{"port": 8000, "targetPort": 8080}]}
+    metadata = {"name": name, "namespace": "default"}
+    api.create({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+
+
+def _deployment(api: Operations, name: str, replicas: int) -> None:
+    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": "web"}]}}
+    spec = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template}
+    metadata = {"name": name, "namespace": "default"}
+    api.create({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+
+
+def _status(ip: str) -> dict[str, Any]:
+    return {"phase": "Running", "podIP": ip, "conditions": [{"type": "Ready", "status": "True"}]}
+
+
+def test_from_scaling_to_the_last_wrong_pick() -> None:
+    """Prints how long removed pods are still picked after a Deployment's replicas are changed: three controllers."""
+    run(_scale(1000, 10, 100))
+
+
 def _ready_pod(api: Operations, app: str, index: int, ip: str) -> None:
     made = api.create(
         {
@@ -346,8 +403,7 @@ def _ready_pod(api: Operations, app: str, index: int, ip: str) -> None:
             "spec": {"nodeName": "worker", "containers": [{"name": "c", "image": "web"}]},
         }
     )
-    status = {"phase": "Running", "podIP": ip, "conditions": [{"type": "Ready", "status": "True"}]}
-    api.update({**made, "status": status}, subresource="status")
+    api.update({**made, "status": _status(ip)}, subresource="status")
 
 
 @pytest.mark.parametrize("services", [10, 1000])
