@@ -429,6 +429,7 @@ class PodWorker:
             tty=bool(spec.get("tty")),
             ready=_Ready(lambda: self._up(name, attempt)),
         )
+        container.extra["read_only"] = _read_only(spec, pod)
         container.extra["real_port"] = lambda port: kubelet.fabric.real_address(self.ip, port)[1]
         if spec.get("stdin"):
             container.stdin = asyncio.StreamReader()
@@ -708,6 +709,20 @@ class PodWorker:
         await self._scope.close()
         if self._has_folders:
             self.folders.remove()
+
+
+def _read_only(spec: Mapping[str, Any], pod: Object) -> frozenset[str]:
+    """Return the mount points that a container may not write to: by its own wish, or because the API owns the files."""
+    owned = {
+        volume["name"]
+        for volume in meta.spec(pod).get("volumes") or ()
+        if {"configMap", "secret", "downwardAPI", "projected"} & volume.keys()
+    }
+    return frozenset(
+        str(mount.get("mountPath", "")).rstrip("/") or "/"
+        for mount in spec.get("volumeMounts") or ()
+        if mount.get("readOnly") or mount.get("name") in owned
+    )
 
 
 _OUTPUT_LIMIT = 10 * 1024
