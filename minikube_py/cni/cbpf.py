@@ -9,7 +9,8 @@ An instruction is `struct sock_filter` of linux/filter.h: code, jump if true, ju
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Sequence
 from socket import inet_aton
 from typing import TypeAlias
 
@@ -35,6 +36,7 @@ _LD_ABS_W, _JGE, _JA, _RET = 0x20, 0x35, 0x05, 0x06
 _SOURCE = 0xFFF00000 + 12
 """SKF_NET_OFF (-0x100000) + the offset of the source address."""
 _LAST = 0xFFFFFFFF
+_FEW = 16
 
 _Insn: TypeAlias = tuple[int, int, int, int]
 
@@ -56,16 +58,27 @@ def merge(ranges: Iterable[tuple[int, int]]) -> Ranges:
     return tuple(result)
 
 
-def subtract(ranges: Ranges, points: Iterable[int]) -> Ranges:
-    """Return `ranges` without some single addresses."""
+def subtract(ranges: Ranges, points: Collection[int]) -> Ranges:
+    """Return `ranges` without some single addresses; what is not cut is the same objects, to share their memory."""
+    if len(points) > _FEW:
+        return _subtract_many(ranges, points)
+    result = list(ranges)
+    for point in points:
+        at = bisect_right(result, (point, _LAST + 1)) - 1
+        if at >= 0 and result[at][0] <= point <= result[at][1]:
+            first, last = result[at]
+            parts = ((first, point - 1), (point + 1, last))
+            result[at : at + 1] = [part for part in parts if part[0] <= part[1]]
+    return tuple(result)
+
+
+def _subtract_many(ranges: Ranges, points: Collection[int]) -> Ranges:
     gaps: list[tuple[int, int]] = []
     start = 0
     for first, last in merge((point, point) for point in points):
         if start < first:
             gaps.append((start, first - 1))
         start = last + 1
-    if start == 0:
-        return ranges
     if start <= _LAST:
         gaps.append((start, _LAST))
     return intersect(ranges, tuple(gaps))

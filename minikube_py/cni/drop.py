@@ -24,7 +24,7 @@ from collections.abc import Callable
 
 from minikube_py.cni.cbpf import Ranges, compile_ranges, fitting, merge, number
 
-__all__ = ["DatagramFilter", "Dropped", "Hole", "drops_work", "listens", "syn_sent"]
+__all__ = ["DatagramFilter", "Dropped", "Hole", "drops_work", "listens", "overflows", "syn_sent"]
 
 logger = logging.getLogger(__name__)
 
@@ -171,6 +171,19 @@ class DatagramFilter:
 
 
 # Who is knocking
+
+
+def overflows() -> int:
+    """Return how many SYNs this network namespace's full listeners have dropped so far, holes among them; -1 where
+    that can't be read.
+    """
+    try:
+        with open("/proc/net/netstat", "rb") as file:
+            names, values = (file.readline().split() for _ in range(2))
+        return int(values[names.index(b"ListenOverflows")])
+    except (OSError, ValueError, IndexError):
+        return -1
+
 
 Dropped = tuple[str, int, str, int]
 """Source address and port, destination address and port of a connect that is not answered."""

@@ -35,8 +35,6 @@ logger = logging.getLogger(__name__)
 
 _SLICE = 0.004
 _LOOK = 0.1
-_COUNTED = 64
-"""Holes whose counters are read at each look; beyond that asking who waits (0.3 ms) is cheaper than counting."""
 
 
 class Target(NamedTuple):
@@ -54,7 +52,6 @@ class _Filtered:
     accept: AcceptLoop
     targets: Callable[[], Sequence[Target]]
     hole: drop.Hole | None = None
-    dropped: int = 0
     broken: bool = False
     real: Address = field(default=("", 0))
 
@@ -80,11 +77,17 @@ class PacketFilters:
         self._work: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: set[drop.Dropped] = set()
+        self._overflows = -1
+        """The kernel's count of dropped SYNs at the last look: asking who waits is worth it only if it has risen."""
 
     @property
     def dropping(self) -> int:
         """How many listeners drop somebody."""
         return sum(1 for one in self._filtered.values() if one.ranges)
+
+    @property
+    def _dropping_somebody(self) -> bool:
+        return any(one.ranges for one in self._filtered.values())
 
     @property
     def busy(self) -> bool:
@@ -217,26 +220,19 @@ class PacketFilters:
     def _look(self) -> None:
         self._timer = None
         self.look()
-        if self.dropping:
+        if self._dropping_somebody:
             self._timer = self._loop.call_later(_LOOK, self._look, context=self._fabric.context())
 
     def look(self) -> None:
         """Note who is being dropped now: each waiting connect is one denial, however often it knocks."""
-        active = [one for one in self._filtered.values() if one.ranges]
-        if not active:
+        if not self._dropping_somebody:
             self._waiting.clear()
             return
-        if len(active) <= _COUNTED:
-            moved = False
-            for one in active:
-                assert one.hole
-                if (dropped := one.hole.dropped) != one.dropped:
-                    one.dropped = dropped
-                    moved = True
-            if not moved:
-                return
+        if (dropped := drop.overflows()) == self._overflows and dropped >= 0:
+            return
+        self._overflows = dropped
         waiting = drop.syn_sent()
-        by_real = {one.real: one for one in active}
+        by_real = {one.real: one for one in self._filtered.values() if one.ranges}
         for knock in waiting - self._waiting:
             source, _, ip, port = knock
             if found := by_real.get((ip, port)):

@@ -26,7 +26,7 @@ from minikube_py.networkpolicy.decide import decide
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 
-ROUNDS = 7
+ROUNDS = 5
 SECONDS = 0.4
 POLICIES = "networkpolicies.networking.k8s.io"
 
