@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from minikube_py.images.container import Container, Main
 from minikube_py.images.reference import Reference, picks
+from minikube_py.kinds.imagemapping import IMPORTED, mapping_errors
 
 __all__ = ["BUILTIN", "AbsentImage", "BadMapping", "Catalog"]
 
@@ -170,6 +171,12 @@ def _check(pattern: str, value: Any) -> None:
             f"images: {pattern!r} needs exactly one of {', '.join(sorted(known))}; it has "
             f"{', '.join(sorted(chosen)) or ', '.join(map(str, value)) or 'nothing'}"
         )
+    if chosen & {*IMPORTED} and isinstance(value[min(chosen)], str) and ":" not in value[min(chosen)]:
+        raise BadMapping(
+            f'images: {pattern!r}: {value[min(chosen)]!r} is no import string; write it as "package.module:name"'
+        )
+    if errors := mapping_errors(f"images[{pattern}]", value):
+        raise BadMapping("; ".join(map(str, errors)))
 
 
 def _adapt(pattern: str, image: str, value: Any) -> Main:

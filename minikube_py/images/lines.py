@@ -16,8 +16,11 @@ STAND_IN = (
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-async def serve_streams(container: Container, handler: Handler, *ports: int) -> int:
-    """Serve until SIGTERM; a client that goes away or talks nonsense ends its own connection only."""
+async def serve_streams(container: Container, handler: Handler, *ports: int, note: str = STAND_IN) -> int:
+    """Serve until SIGTERM; a client that goes away or talks nonsense ends its own connection only.
+
+    `note` goes into the log beside the ports.
+    """
     busy: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -28,6 +31,8 @@ async def serve_streams(container: Container, handler: Handler, *ports: int) -> 
             await handler(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, ValueError, asyncio.LimitOverrunError):
             pass  # the client's doing
+        except asyncio.CancelledError:
+            pass  # the task's edge; asyncio's streams before 3.12 report a cancelled handler as an error
         finally:
             busy.discard(task)
             writer.close()
@@ -37,7 +42,7 @@ async def serve_streams(container: Container, handler: Handler, *ports: int) -> 
         for port in ports:
             servers.append(await asyncio.start_server(handle, None, port))
         container.started()
-        container.print(f"ready to accept connections on {', '.join(map(str, ports))} ({STAND_IN})")
+        container.print(f"ready to accept connections on {', '.join(map(str, ports))} ({note})")
         await container.terminated.wait()
     finally:
         for server in servers:

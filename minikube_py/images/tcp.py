@@ -26,6 +26,8 @@ def adapt(target: Any, options: Mapping[str, Any]) -> Main:
                 await target(reader, writer)
             except (ConnectionError, asyncio.IncompleteReadError):
                 pass  # the other side went away: a server's daily bread
+            except asyncio.CancelledError:
+                pass  # the task's edge; asyncio's streams before 3.12 report a cancelled handler as an error
             except Exception as error:
                 container.print(f"handler failed: {type(error).__name__}: {error}")
                 container.logger.exception("handler failed pod=%s/%s", container.pod.namespace, container.pod.name)

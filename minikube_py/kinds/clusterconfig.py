@@ -18,6 +18,7 @@ from typing import Any
 from minikube_py.apimachinery import names
 from minikube_py.apimachinery.errors import FieldError, invalid_value, not_supported, required
 from minikube_py.apimachinery.meta import Object
+from minikube_py.kinds.imagemapping import IMAGE_KINDS, mapping_errors
 
 __all__ = [
     "API_VERSION",
@@ -38,7 +39,6 @@ API_VERSION = "minikube-py/v1alpha1"
 CNI = ("calico", "cilium", "weave", "flannel", "kindnet", "none")
 KUBE_PROXY_MODES = ("roundrobin", "random", "leastconn", "sourcehash")
 DENY = ("drop", "hold", "reset")
-IMAGE_KINDS = ("aiohttp", "asgi", "tcp", "command", "like", "absent")
 
 
 class ConfigError(ValueError):
@@ -114,7 +114,7 @@ class ClusterConfig:
     ingress: Ingress = field(default_factory=Ingress)
     api_server: ApiServer = field(default_factory=ApiServer)
     images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Image pattern → what runs: one of `IMAGE_KINDS`."""
+    """Image pattern → what runs (`imagemapping.py`)."""
     seed: int | None = None
     """Of everything drawn by chance (pod names, addresses); None: another one each time."""
 
@@ -342,23 +342,5 @@ def _images(value: Any, errors: list[FieldError]) -> Mapping[str, Mapping[str, A
         errors.append(invalid_value("images", value, "must map image patterns to what runs"))
         return {}
     for pattern, runs in value.items():
-        path = f"images[{pattern}]"
-        if not isinstance(runs, dict) or len(runs) != 1:
-            choices = ", ".join(IMAGE_KINDS)
-            errors.append(invalid_value(path, runs, f"must have exactly one of {choices}"))
-            continue
-        _Reader(runs, path, IMAGE_KINDS, errors)
-        for kind, target in runs.items():
-            if kind in ("aiohttp", "asgi", "tcp") and isinstance(target, str) and ":" not in target:
-                errors.append(invalid_value(f"{path}.{kind}", target, 'must be "module:attribute"'))
-            elif kind in ("aiohttp", "asgi", "tcp") and not isinstance(target, str) and not callable(target):
-                errors.append(invalid_value(f"{path}.{kind}", target, 'must be "module:attribute" or a callable'))
-            elif kind == "command" and not (
-                isinstance(target, list | tuple) and target and all(isinstance(word, str) for word in target)
-            ):
-                errors.append(invalid_value(f"{path}.command", target, "must be a list of strings, the program first"))
-            elif kind == "like" and not isinstance(target, str):
-                errors.append(invalid_value(f"{path}.like", target, "must be the name of an image"))
-            elif kind == "absent" and target is not True:
-                errors.append(invalid_value(f"{path}.absent", target, "must be true"))
+        errors += mapping_errors(f"images[{pattern}]", runs)
     return value

@@ -317,12 +317,12 @@ class Kubelet:
         self._wake.set()
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             if not (self._dirty or self._services_changed or self._files_changed):
                 self._wake.clear()
                 await self._wake.wait()
             for _ in range(_BATCH):
-                if not self._dirty:
+                if not self._dirty or self._stopping:
                     break
                 uid = next(iter(self._dirty))
                 pod = self._dirty.pop(uid)

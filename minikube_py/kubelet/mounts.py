@@ -63,6 +63,19 @@ class PodFolders:
             target.write_text(content)
         return target
 
+    def root(self, container: str, mounts: Mapping[str, Path]) -> Path:
+        """Make the folder that shows a container's mounts under their own paths, for programs of this machine."""
+        root = self._own / "root" / container
+        root.mkdir(parents=True, exist_ok=True)
+        for path in sorted(mounts):  # `/data` before `/data/sub`: what lies in another mount is made in that one
+            link = root / path.lstrip("/")
+            if link.is_symlink():
+                link.unlink()
+            if path != "/" and not link.exists():
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(mounts[path].resolve())
+        return root
+
     def mounted(self, container: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Path]:
         """Return mount path → folder or file for a container's `volumeMounts`."""
         found = {}

@@ -430,6 +430,9 @@ class PodWorker:
             ready=_Ready(lambda: self._up(name, attempt)),
         )
         container.extra["read_only"] = _read_only(spec, pod)
+        container.extra["root"] = lambda: self.folders.root(
+            name, {path: container.files[path] for path in container.files}
+        )
         container.extra["real_port"] = lambda port: kubelet.fabric.real_address(self.ip, port)[1]
         if spec.get("stdin"):
             container.stdin = asyncio.StreamReader()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession, web
@@ -121,6 +122,58 @@ async def test_command_is_a_real_process(pods: Pods) -> None:
     else:
         raise AssertionError(pod.log)
     assert await pod.end() == 143
+
+
+_PARENT = """
+import asyncio, os, sys
+from minikube_py.images.catalog import Catalog
+from minikube_py.images.container import Container, PodInfo
+
+async def main():
+    pod = PodInfo("default", "p", "uid", "127.0.0.1", "p", "worker", "127.0.0.1")
+    def write(text):
+        print(text, end="", flush=True)
+    container = Container("c", "mine", pod, write, ports=(1,))
+    script = "sleep 600 & echo $!; wait"
+    task = asyncio.create_task(Catalog({"mine": {"command": ["sh", "-c", script]}}).resolve("mine")(container))
+    await container.ready.wait()  # the guard is there
+    write(f"{container.extra['process']}\\n")
+    await task
+
+asyncio.run(main())
+"""
+
+
+async def test_command_ends_when_we_are_killed() -> None:
+    """kill -9 of our process takes the program and its children along."""
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", _PARENT, stdout=asyncio.subprocess.PIPE)
+    assert parent.stdout is not None
+    try:
+        group = [int(await asyncio.wait_for(parent.stdout.readline(), 10)) for _ in range(2)]
+    finally:
+        parent.kill()
+        await parent.wait()
+    for _ in range(200):
+        if not any(map(_alive, group)):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError([pid for pid in group if _alive(pid)])
+
+
+def _alive(pid: int) -> bool:
+    """Tell whether a process runs; a zombie that nobody has collected yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def test_command_gets_arguments_and_environment(pods: Pods) -> None:
+    """The manifest's arguments follow; `port` and `env` of the mapping are told; /dev/stdout can be opened."""
+    script = 'echo "$PORT $COLOUR $*" >/dev/stdout'
+    mapping = {"command": ["sh", "-c", script, "x"], "port": 7000, "env": {"COLOUR": "$(POD_NAME) red"}}
+    pod = await pods.run("mine", command=("/server", "--verbose"), args=("a b",), catalog=_catalog(mapping))
+    assert (await pod.task, pod.log) == (0, "7000 pod-0 red --verbose a b\n")
 
 
 async def test_command_not_found(pods: Pods) -> None:

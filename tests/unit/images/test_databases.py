@@ -12,19 +12,6 @@ async def _open(pods: Pods, pod: Running, port: int) -> tuple[asyncio.StreamRead
     return await asyncio.open_connection(*pods.fabric.real_address(pod.ip, port))
 
 
-async def test_redis(pods: Pods) -> None:
-    """redis answers PING, HELLO and INFO, and refuses data."""
-    pod = await pods.run("redis:7-alpine")
-    reader, writer = await _open(pods, pod, 6379)
-    writer.write(
-        b"*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\nQUIT\r\n"
-    )
-    answer = (await asyncio.wait_for(reader.read(), 5)).decode()
-    assert answer.startswith("+PONG\r\n$2\r\nhi\r\n-ERR 'SET' is not available: this is minikube-py's stand-in")
-    assert answer.endswith("+OK\r\n")
-    writer.close()
-
-
 async def test_postgres(pods: Pods) -> None:
     """postgres refuses SSL, accepts any user, answers SELECT 1 and refuses tables."""
     pod = await pods.run("postgres:16")
