@@ -87,6 +87,8 @@ class LocalCluster(NodeVerbs):
         found = problems(self.operations, Listening(self.low_port_offset).ports)
         if warning := PROFILES[self.config.networking.cni].warning(self.gate.unenforced()):
             found.append(Problem("MK309", f"cni/{self.config.networking.cni}", warning))
+        for (ip, port), (service, why) in self.proxy.problems.items():
+            found.append(Problem("MK113", f"{service.namespace}/service/{service.name}", f"{ip}:{port}: {why}"))
         return found
 
     def port_notice(self) -> str | None:

@@ -156,7 +156,7 @@ class KubeProxy:
         self._slice_owner: dict[Key, Key] = {}
         self._nodes: dict[str, NodeInfo] = {}
         self._subscription: Subscription | None = None
-        self._problems: dict[Address, str] = {}
+        self._problems: dict[Address, tuple[Key, str]] = {}
         self._mute: dict[Address, set[Key]] = {}
         """Endpoints on which nobody listens → the Services that have no better ones."""
         self._look_timer: Timer | None = None
@@ -164,8 +164,8 @@ class KubeProxy:
         self._unwatch: Callable[[], None] | None = None
 
     @property
-    def problems(self) -> Mapping[Address, str]:
-        """Address → why it can't be opened, in one sentence."""
+    def problems(self) -> Mapping[Address, tuple[Key, str]]:
+        """Address → the Service whose it is, and why it can't be opened, in one sentence."""
         return MappingProxyType(self._problems)
 
     def start(self) -> None:
@@ -292,6 +292,10 @@ class KubeProxy:
         wanted.update(dict.fromkeys(new.health_checks) if new else {})
         for frontend in [one for one in entry.listeners if one not in wanted]:
             entry.listeners.pop(frontend).close()
+        if self._problems:
+            needed = {(one.ip, one.port) for one in wanted}
+            for address in [one for one, (owner, _) in self._problems.items() if owner == key and one not in needed]:
+                del self._problems[address]
         if new is not None:
             for service_port in new.ports:
                 if service_port not in entry.ports:
@@ -374,10 +378,10 @@ class KubeProxy:
                     *address, self._handler(entry, frontend), targets=self._targets(entry, frontend)
                 )
         except OSError as error:
+            assert entry.object
             problem = error.strerror or str(error)
-            if self._problems.get(address) != problem:
-                self._problems[address] = problem
-                assert entry.object
+            if self._problems.get(address) != (found := (meta.key(entry.object), problem)):
+                self._problems[address] = found
                 logger.warning("service address not open service=%s reason=%s", meta.describe(entry.object), problem)
         else:
             self._problems.pop(address, None)

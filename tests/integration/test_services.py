@@ -403,6 +403,23 @@ def test_external_ips_answer(cluster: Cluster, web: str, namespace: str) -> None
     assert not any("203.0.113.7" in str(problem) for problem in cluster.local.problems())
 
 
+def test_an_address_that_another_program_has_is_named(cluster: Cluster, web: str, namespace: str) -> None:
+    """The node port that a program of this machine listens on already is a problem, until the Service lets go of it."""
+    node = node_ip(cluster, "worker")
+    with socket.create_server((node, 0)) as taken:
+        number = 30000 + taken.getsockname()[1] % 2768
+    with socket.create_server((node, number)):
+        ports = [{"name": "http", "port": 8000, "targetPort": HTTP, "nodePort": number}]
+        change(cluster, "service/web", namespace, type="NodePort", ports=ports)
+        found = [str(one) for one in cluster.local.problems() if f"{namespace}/service/web" in str(one)]
+        assert [one.partition(" ")[0] for one in found] == ["MK113"]
+        assert f"{node}:{number}" in found[0]
+        assert "another program of this machine" in found[0]
+        assert hostname(node_ip(cluster, "worker2"), number) in ("one", "two")
+    change(cluster, "service/web", namespace, type="ClusterIP")
+    assert not [one for one in cluster.local.problems() if f"{namespace}/service/web" in str(one)]
+
+
 def test_headless_services_are_pod_addresses(
     cluster: Cluster, web: str, namespace: str, dig: Callable[..., str]
 ) -> None:

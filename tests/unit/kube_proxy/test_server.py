@@ -320,7 +320,7 @@ async def test_an_address_that_is_taken_is_reported_and_tried_again(
         taken.bind((ip, 8000))
         taken.listen()
         bench.service(service(clusterIP=ip), endpoint_slice(pod.ip))
-        assert "another program of this machine" in bench.proxy.problems[ip, 8000]
+        assert "another program of this machine" in bench.proxy.problems[ip, 8000][1]
         assert "service address not open service=Service/default/web" in caplog.text
     bench.endpoints(pod.ip, str(bench.addresses.pod_cidr(1)[200]))
     assert not bench.proxy.problems
