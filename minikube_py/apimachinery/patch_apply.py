@@ -350,6 +350,8 @@ def apply(
     owned_by_others = set().union(*sets.values()) if sets else set()
     # An item before its fields: without its key it couldn't be found.
     for path in sorted(previous - wanted.keys() - owned_by_others, key=len):
+        if path not in have:
+            continue  # gone already; or it was owned while it was empty, and what is in it now is another's
         if any(other[: len(path)] == path for other in owned_by_others):
             continue  # somebody owns a part of this item
         _remove(merged, path, custom, keep=wanted.keys() | owned_by_others)

@@ -195,7 +195,7 @@ class Operations:
         match subresource:
             case "":
                 new, from_client = self._merge_main(kind, obj, old, key, keep=finish is not None)
-            case "status":
+            case "status" | "approval":
                 new = self._merge_status(obj, old)
             case "binding":
                 # One write sets the node and the PodScheduled condition, as POST …/binding does.

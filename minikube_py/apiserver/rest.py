@@ -268,6 +268,9 @@ class Rest:
             self._place(obj, target.namespace)
         elif served.kind.namespaced:
             raise errors.bad_request("an empty namespace may not be set during creation")
+        if served.resource == "certificatesigningrequests.certificates.k8s.io":
+            asker = {"username": exchange.user.name, "groups": [*exchange.user.groups]}
+            obj["spec"] = {**meta.spec(obj), **asker}
         stored = self._operations.create(
             self._to_storage(served, obj),
             dry_run=exchange.dry_run,

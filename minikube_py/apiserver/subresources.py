@@ -27,6 +27,7 @@ __all__ = ["Subresources"]
 _OWN_FORM = {
     "pods": ("status", "ephemeralcontainers", "resize"),
     "namespaces": ("status", "finalize"),
+    "certificatesigningrequests.certificates.k8s.io": ("status", "approval"),
 }
 """Sub-resources whose body is the object itself, where there are more than `status`."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from minikube_py.apimachinery.errors import StatusError
 from minikube_py.kinds import (
     adminnetworkpolicy,
+    certificatesigningrequest,
     configmap,
     controllerrevision,
     cronjob,
@@ -79,6 +80,7 @@ BUILTIN: tuple[Kind, ...] = (
     poddisruptionbudget.KIND,
     *rbac.KINDS,
     priorityclass.KIND,
+    certificatesigningrequest.KIND,
     storageclass.KIND,
     *stored.KINDS,
 )

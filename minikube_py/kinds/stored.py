@@ -56,7 +56,6 @@ _STORED: tuple[tuple[str, str, str, str, bool, tuple[str, ...], bool], ...] = (
         False,
     ),
     ("apiregistration.k8s.io", "v1", "APIService", "apiservices", False, (), True),
-    ("certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequests", False, ("csr",), True),
     ("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", "flowschemas", False, (), True),
     (
         "flowcontrol.apiserver.k8s.io",

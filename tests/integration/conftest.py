@@ -3,12 +3,15 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from minikube_py import Cluster
 from minikube_py.aiokit.clock import LoopClock
 from minikube_py.apiserver import kubeconfig
 from minikube_py.apiserver.credentials import Credentials
@@ -124,3 +127,66 @@ async def kubectl(
     yield kubectl
     await kubectl.stop()
     await server.stop()
+
+
+@dataclass(frozen=True)
+class KubectlOn:
+    """kubectl on a whole cluster, for tests without a loop of their own."""
+
+    program: str
+    home: Path
+    kubeconfig: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOME": str(self.home), "KUBECONFIG": self.kubeconfig, "TERM": "xterm"}
+
+    def run(self, *arguments: str, stdin: str = "", timeout: float = 30, **environment: str) -> Result:
+        """Run one command; its exit code is not judged."""
+        done = subprocess.run(
+            [self.program, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**self.environment, **environment},
+            cwd=self.home,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def __call__(self, *arguments: str, stdin: str = "", timeout: float = 30, **environment: str) -> str:
+        """Run a command that must succeed; return what it printed."""
+        result = self.run(*arguments, stdin=stdin, timeout=timeout, **environment)
+        assert result.code == 0, f"kubectl {' '.join(arguments)}: {result.err}{result.out}"
+        return result.out
+
+    def fails(self, *arguments: str, stdin: str = "") -> str:
+        """Run a command that must fail; return its complaint."""
+        result = self.run(*arguments, stdin=stdin)
+        assert result.code != 0, f"kubectl {' '.join(arguments)} succeeded: {result.out}"
+        return result.err.strip()
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a command beside the test; it is ended at the end of the block."""
+        with subprocess.Popen(
+            [self.program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+            cwd=self.home,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
+                process.communicate()
+
+
+@pytest.fixture(scope="module")
+def kubectl_on(minicluster_module: Cluster, tmp_path_factory: pytest.TempPathFactory) -> KubectlOn:
+    """kubectl on the module's cluster."""
+    return KubectlOn(find_kubectl(), tmp_path_factory.mktemp("home"), minicluster_module.kubeconfig)
