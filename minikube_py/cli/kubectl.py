@@ -11,6 +11,9 @@ from minikube_py.cli.selection import selected
 
 __all__ = ["command_for"]
 
+_CONTAINER = frozenset({"logs", "exec", "kubectl"})
+"""Where `-c` is kubectl's own: the container. Elsewhere it is the cluster, as everywhere in mkpy."""
+
 
 def command_for(verb: str) -> click.Command:
     """Return the command of one kubectl verb; `kubectl` itself takes any."""
@@ -22,7 +25,7 @@ def command_for(verb: str) -> click.Command:
     )
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: tuple[str, ...]) -> int:
-        name, rest = _cluster_of(list(arguments))
+        name, rest = _cluster_of(list(arguments), ("--name",) if verb in _CONTAINER else ("-c", "--name"))
         _, facts = selected(name)
         words = rest if verb == "kubectl" else [verb, *rest]
         if kubectl := shutil.which("kubectl"):
@@ -40,15 +43,15 @@ def command_for(verb: str) -> click.Command:
     return command
 
 
-def _cluster_of(arguments: list[str]) -> tuple[str, list[str]]:
-    """Take `--name NAME` out of kubectl's arguments; `-c` there is kubectl's (a container), as is all behind `--`."""
+def _cluster_of(arguments: list[str], options: tuple[str, ...]) -> tuple[str, list[str]]:
+    """Take the cluster's name, which follows one of `options`, out of kubectl's arguments; all behind `--` stays."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     name = os.environ.get("MKPY_CLUSTER", "default")
     rest: list[str] = []
     index = 0
     while index < end:
         word = arguments[index]
-        if word == "--name" and index + 1 < end:
+        if word in options and index + 1 < end:
             name = arguments[index + 1]
             index += 2
             continue

@@ -34,7 +34,7 @@ def selected(name: str) -> tuple[State, dict[str, Any]]:
     state = _state(name)
     if not state.running():
         others = [other.name for other, _ in running()]
-        hint = f"running: {', '.join(others)} (choose with -c)" if others else "start one: mkpy up -d -f FILE"
+        hint = f"running: {', '.join(others)} (choose with --name)" if others else "start one: mkpy up -d -f FILE"
         raise Failure(f'no cluster "{name}" is running; {hint}', ExitCode.NO_CLUSTER)
     facts = state.read()
     if not facts:
