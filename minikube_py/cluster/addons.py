@@ -1,6 +1,6 @@
-"""What a fresh cluster contains before its user's manifests: namespaces, CoreDNS, the ingress controller.
+"""What a fresh cluster contains before its user's manifests: CoreDNS, classes (for ingress see `ingress`).
 
-Names, labels and images are those of kubeadm and of ingress-nginx's own manifests, so that what the documentation
+Names, labels and images are those of kubeadm's manifests, so that what the documentation
 says to look at (`kubectl get pods -n kube-system -l k8s-app=kube-dns`) is there.
 """
 
@@ -13,17 +13,14 @@ from minikube_py.kinds.clusterconfig import Dns
 
 __all__ = [
     "COREDNS_IMAGE",
-    "INGRESS_IMAGE",
-    "coredns",
     "classes",
+    "coredns",
     "corefile",
-    "ingress_nginx",
     "kubernetes_endpoints",
     "kubernetes_service",
 ]
 
 COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.11.3"
-INGRESS_IMAGE = "registry.k8s.io/ingress-nginx/controller:v1.12.1"
 
 _CONTROL_PLANE = [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
 
@@ -150,66 +147,6 @@ def coredns(addresses: Addresses, dns: Dns) -> list[Object]:
                             {"name": "dns", "containerPort": 53, "protocol": "UDP"},
                             {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
                             {"name": "metrics", "containerPort": 9153, "protocol": "TCP"},
-                        ],
-                    }
-                ],
-            },
-        ),
-    ]
-
-
-def ingress_nginx(replicas: int = 1) -> list[Object]:
-    """The ingress controller: namespace, class (the default one, as minikube's addon makes it), Service, Deployment."""
-    labels = {
-        "app.kubernetes.io/name": "ingress-nginx",
-        "app.kubernetes.io/instance": "ingress-nginx",
-        "app.kubernetes.io/component": "controller",
-    }
-    return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ingress-nginx"}},
-        {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "IngressClass",
-            "metadata": {
-                "name": "nginx",
-                "labels": labels,
-                "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"},
-            },
-            "spec": {"controller": "k8s.io/ingress-nginx"},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "ingress-nginx-controller", "namespace": "ingress-nginx", "labels": labels},
-            "spec": {
-                "type": "LoadBalancer",
-                "selector": labels,
-                "externalTrafficPolicy": "Local",
-                "ports": [
-                    {"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http", "appProtocol": "http"},
-                    {"name": "https", "port": 443, "protocol": "TCP", "targetPort": "https", "appProtocol": "https"},
-                ],
-            },
-        },
-        _deployment(
-            "ingress-nginx-controller",
-            "ingress-nginx",
-            labels,
-            replicas,
-            {
-                "terminationGracePeriodSeconds": 300,
-                "containers": [
-                    {
-                        "name": "controller",
-                        "image": INGRESS_IMAGE,
-                        "args": [
-                            "/nginx-ingress-controller",
-                            "--ingress-class=nginx",
-                            "--controller-class=k8s.io/ingress-nginx",
-                        ],
-                        "ports": [
-                            {"name": "http", "containerPort": 80, "protocol": "TCP"},
-                            {"name": "https", "containerPort": 443, "protocol": "TCP"},
                         ],
                     }
                 ],

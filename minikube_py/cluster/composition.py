@@ -27,7 +27,7 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.apiserver.operations import Operations
 from minikube_py.client.reconcile import Agent
-from minikube_py.cluster import addons, system_pods
+from minikube_py.cluster import addons, ingress, system_pods
 from minikube_py.cluster.machines import Machines
 from minikube_py.cni.addresses import Addresses, AddressRangeTaken, RangeLock, lease_slice
 from minikube_py.cni.fabric import Fabric
@@ -36,8 +36,7 @@ from minikube_py.controllers.start import reconcilers
 from minikube_py.coredns import server as coredns
 from minikube_py.images.catalog import Catalog
 from minikube_py.images.container import Main
-from minikube_py.ingress import server as ingress
-from minikube_py.ingress.agent import Agent as IngressAgent
+from minikube_py.ingress.flavors import flavor
 from minikube_py.kinds.clusterconfig import ApiServer, ClusterConfig
 from minikube_py.kube_proxy.server import KubeProxy
 from minikube_py.kubelet.agent import Kubelet
@@ -221,8 +220,12 @@ class Composition:
                 self.operations, self._clock, domain=dns.domain, upstreams=dns.upstreams
             ),
             **system_pods.programs(self.operations, self._clock),
-            addons.INGRESS_IMAGE.rpartition(":")[0]: ingress.program(
-                self.operations, self._clock, certificate_authority=_Issuer(self), https_port=lambda: self.https_port
+            **ingress.programs(
+                self.config.ingress.controllers,
+                self.operations,
+                self._clock,
+                _Issuer(self),
+                lambda: self.https_port,
             ),
         }
 
@@ -252,8 +255,9 @@ class Composition:
             *addons.classes(),
             addons.kubernetes_service(self.addresses),
             *addons.coredns(self.addresses, self.config.dns),
-            *(addons.ingress_nginx() if self.config.ingress.enabled else ()),
         ]
+        for index, name in enumerate(self.config.ingress.controllers):
+            objects += ingress.objects(name, default=index == 0)
         for obj in objects:
             self.operations.create(obj)
 
@@ -263,26 +267,21 @@ class Composition:
         wanted = self.config.api_server.version
         return wanted if wanted.count(".") == 2 else f"{wanted}.4"
 
-    def _ingress_addresses(self) -> list[str]:
-        """Return where the ingress controller's Service is reached: what each Ingress's status says."""
-        service = self.operations.get("services", "ingress-nginx-controller", "ingress-nginx")
-        entries = (meta.status(service).get("loadBalancer") or {}).get("ingress") if service else None
-        return [entry.get("ip") or entry.get("hostname", "") for entry in entries or ()]
-
     def _open_doors(self) -> None:
-        if self.config.ingress.enabled:
-            writer = IngressAgent(self.operations, self._clock, self._ingress_addresses)
+        for writer in ingress.agents(self.config.ingress.controllers, self.operations, self._clock):
             writer.start(self._scope)
-            self._on_stop("ingress status", writer.stop)
+            self._on_stop(f"status of {writer.name}", writer.stop)
+        if self.config.ingress.enabled:
             wanted = self.config.ingress
             self.http_port = self._publish("http", wanted.http_port)
             self.https_port = self._publish("https", wanted.https_port)
 
     def _publish(self, port_name: str, wanted: int) -> int:
-        """Open an ingress port on 127.0.0.1: the wanted one, or the next that is free."""
+        """Open a port of the first ingress controller on 127.0.0.1: the wanted one, or the next that is free."""
+        first = flavor(self.config.ingress.controllers[0])
         for port in range(wanted, min(wanted + 100, 65536)):
             try:
-                door = self.proxy.publish("127.0.0.1", port, "ingress-nginx", "ingress-nginx-controller", port_name)
+                door = self.proxy.publish("127.0.0.1", port, first.namespace, first.service, port_name)
             except OSError:
                 continue
             self._on_stop(f"door {port}", door.close)

@@ -15,6 +15,8 @@ from minikube_py.client import Agent as ReconcilerAgent
 from minikube_py.ingress.backends import service_port
 from minikube_py.ingress.classes import claim
 from minikube_py.ingress.compile import Rules, compile_rules
+from minikube_py.ingress.flavors.flavor import Flavor
+from minikube_py.ingress.flavors.nginx import FLAVOR as NGINX
 from minikube_py.ingress.router import BackendKey
 from minikube_py.ingress.sources import CONFIG_MAPS, INGRESS_CLASSES, INGRESSES, SECRETS, SERVICES, Sources
 from minikube_py.ingress.tls import pair_of
@@ -31,9 +33,18 @@ class IngressReconciler:
     name = "nginx-ingress-controller"
 
     def __init__(
-        self, controller: str, addresses: Callable[[], Sequence[str]], *, reports_orphans: bool = True
+        self,
+        flavor: Flavor | None,
+        addresses: Callable[[], Sequence[str]],
+        *,
+        reports_orphans: bool = True,
+        running: frozenset[str] | None = None,
     ) -> None:
-        self._controller = controller
+        self._flavor = flavor or NGINX
+        self._controller = flavor.controller if flavor else ""
+        self._running = running
+        if flavor is not None:
+            self.name = f"{flavor.name}-ingress-controller"
         self._addresses = addresses
         self._reports_orphans = reports_orphans
         self._rules: Rules | None = None
@@ -92,7 +103,8 @@ class IngressReconciler:
         if self._rules is None:
             resources = (INGRESSES, INGRESS_CLASSES, SECRETS, CONFIG_MAPS)
             sources = Sources((resource, obj) for resource in resources for obj in view.list(resource))
-            self._rules = compile_rules(sources, controller=self._controller)
+            flavor = self._flavor
+            self._rules = compile_rules(sources, controller=self._controller, defaults=flavor.options, flavor=flavor)
         return self._rules
 
     def reconcile(self, key: Key, view: View, now: float) -> Sequence[Action]:
@@ -116,8 +128,8 @@ class IngressReconciler:
             events += (("Warning", *found) for found in self._backends(rules.uses.get(key, ()), view))
             events += (("Warning", *found) for found in self._secrets(key, rules, view))
         else:
-            verdict = claim(ingress, view.list(INGRESS_CLASSES), self._controller)
-            if not verdict.orphan:
+            verdict = claim(ingress, view.list(INGRESS_CLASSES), self._controller, (self._flavor.name,))
+            if not verdict.orphan and not self._nobodys(ingress, view):
                 self._told.pop(key, None)
                 return ()  # another controller's
             if self._reports_orphans:
@@ -128,6 +140,13 @@ class IngressReconciler:
         actions += (Emit(ingress, *each) for each in events if each not in told)
         self._told[key] = frozenset(events)
         return actions
+
+    def _nobodys(self, ingress: Object, view: View) -> bool:
+        """Tell whether the class is of a controller that doesn't run here."""
+        if not self._reports_orphans or self._running is None:
+            return False
+        class_ = view.get(INGRESS_CLASSES, meta.spec(ingress).get("ingressClassName") or "")
+        return class_ is not None and meta.spec(class_).get("controller") not in self._running
 
     def _backends(self, used: Iterable[BackendKey], view: View) -> Iterable[tuple[str, str]]:
         for each in used:
@@ -167,11 +186,23 @@ class Agent:
         clock: Clock,
         addresses: Callable[[], Sequence[str]],
         *,
-        controller: str = "k8s.io/ingress-nginx",
+        flavor: Flavor | None = NGINX,
         reports_orphans: bool = True,
+        running: frozenset[str] | None = None,
     ) -> None:
-        self.reconciler = IngressReconciler(controller, addresses, reports_orphans=reports_orphans)
+        """`flavor=None` serves nothing and only tells of Ingresses that nobody serves; `running` are the controllers
+        that do (None: not known, an Ingress of another class is left alone).
+        """
+        self.reconciler = IngressReconciler(flavor, addresses, reports_orphans=reports_orphans, running=running)
         self._agent = ReconcilerAgent(self.reconciler, api, clock)
+
+    @property
+    def name(self) -> str:
+        return self._agent.name
+
+    @property
+    def settled(self) -> bool:
+        return self._agent.settled
 
     @property
     def idle(self) -> bool:

@@ -7,22 +7,28 @@ younger Ingress gets a warning.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.ingress import backends
-from minikube_py.ingress.annotations import Draft, read
+from minikube_py.ingress.annotations import Draft
 from minikube_py.ingress.annotations.from_to_www_redirect import RedirectHost
 from minikube_py.ingress.annotations.ssl_redirect import SSLRedirect
 from minikube_py.ingress.classes import claim
+from minikube_py.ingress.flavors.flavor import Flavor, as_regex
+from minikube_py.ingress.flavors.nginx import FLAVOR as NGINX
 from minikube_py.ingress.options import DEFAULTS, Options
 from minikube_py.ingress.router import BackendKey, Canary, Location, Paths, PathType, RoutingTable, Upstream
 from minikube_py.ingress.sources import INGRESS_CLASSES, INGRESSES, SERVICES, Sources
 
 __all__ = ["Problem", "Rules", "compile_backends", "compile_rules", "compile_table"]
+
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,15 @@ class _Host:
 
 
 class _Compiler:
-    def __init__(self, sources: Sources, controller: str, defaults: Options, backend: BackendKey | None) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        controller: str,
+        defaults: Options,
+        backend: BackendKey | None,
+        flavor: Flavor,
+    ) -> None:
+        self.flavor = flavor
         self.controller_backend = backend
         self.sources = sources
         self.controller = controller
@@ -106,12 +120,14 @@ class _Compiler:
             key = meta.key(ingress)
             if meta.terminating(ingress):
                 continue
-            verdict = claim(ingress, classes, self.controller)
+            verdict = claim(ingress, classes, self.controller, (self.flavor.name,))
             if not verdict.served:
                 if verdict.orphan:
                     self.unserved.append(f"Ingress {key}: {verdict.because}")
                 continue
-            draft = read(ingress, self.sources, self.defaults)
+            draft = self._guarded(ingress, self.flavor.read, ingress, self.sources, self.defaults)
+            if draft is None:
+                continue
             for message in draft.problems:
                 self.problem(key, "InvalidAnnotation", message)
             for message in draft.unknown:
@@ -119,17 +135,26 @@ class _Compiler:
             self.references |= draft.references
             self.served.append((ingress, draft))
         for ingress, _ in self.served:
-            self._tls(ingress)
+            self._guarded(ingress, self._tls, ingress)
         for ingress, draft in self.served:
             if draft.canary is None:
-                self._ingress(ingress, draft)
+                self._guarded(ingress, self._ingress, ingress, draft)
         for ingress, draft in self.served:
             if draft.canary is not None:
-                self._canary(ingress, draft.canary)
+                self._guarded(ingress, self._canary, ingress, draft.canary)
         for ingress, draft in self.served:
             if draft.canary is None:
-                self._host_settings(ingress, draft)
+                self._guarded(ingress, self._host_settings, ingress, draft)
         return self._finish()
+
+    def _guarded(self, ingress: Object, step: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+        """Take one step of one Ingress: an object that is not as the API has it must not take the others down."""
+        try:
+            return step(*args, **kwargs)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            why = f"it is malformed and left out as far as it is: {type(error).__name__}: {error}"
+            self.problem(meta.key(ingress), "Malformed", why)
+            return None
 
     # One Ingress
 
@@ -199,6 +224,24 @@ class _Compiler:
         key = meta.key(ingress)
         path = spec.get("path") or "/"
         type_ = PathType(spec.get("pathType") or "ImplementationSpecific")
+        pattern: re.Pattern[str] | None = None
+        if self.flavor.paths is not None and type_ is PathType.IMPLEMENTATION_SPECIFIC:
+            try:
+                meant = self.flavor.paths(path, draft)
+            except re.error as error:
+                self.problem(key, "InvalidPath", f'path "{path}" is no regular expression: {error}')
+                return
+            if isinstance(meant, re.Pattern):
+                pattern, server.regex = meant, True
+            else:
+                type_, path = meant
+        named = (spec.get("backend") or {}).get("service") or {}
+        if (named.get("port") or {}).get("name") == "use-annotation" and (action := draft.actions.get(named["name"])):
+            options = replace(options, filters=(*options.filters, action))
+            server.locations[type_, path] = Location(
+                key, host, path, type_, None, "answered by an action", options, pattern, tls=self._has_tls(host)
+            )
+            return
         backend, refused = self._backend(ingress, spec.get("backend"), draft)
         identity = (type_, (path.rstrip("/") or "/") if type_ is PathType.PREFIX else path)
         if (older := server.locations.get(identity)) is not None:
@@ -210,7 +253,12 @@ class _Compiler:
                     "which is older and stays in force",
                 )
             return
-        if type_ is PathType.IMPLEMENTATION_SPECIFIC and not draft.regex and re.search(r"[(\[*|^$]", path):
+        if (
+            self.flavor.paths is None
+            and type_ is PathType.IMPLEMENTATION_SPECIFIC
+            and not draft.regex
+            and re.search(r"[(\[*|^$]", path)
+        ):
             self.problem(
                 key,
                 "PathIsNoRegex",
@@ -218,7 +266,7 @@ class _Compiler:
                 'annotate nginx.ingress.kubernetes.io/use-regex: "true"',
             )
         server.locations[identity] = Location(
-            key, host, path, type_, backend, refused, options, None, (), fallback, self._has_tls(host)
+            key, host, path, type_, backend, refused, options, pattern, (), fallback, self._has_tls(host)
         )
 
     def _canary(self, ingress: Object, canary: Canary) -> None:
@@ -314,6 +362,8 @@ class _Compiler:
 
     def _pattern(self, location: Location) -> re.Pattern[str]:
         """Compile a path as nginx's `~* "^path"`; what isn't a regular expression is compared literally."""
+        if location.pattern is not None or self.flavor.paths is not None:
+            return location.pattern or as_regex(location.type, location.path)
         try:
             return re.compile(location.path, re.IGNORECASE)  # used with match(): anchored at the start
         except re.error as error:
@@ -327,9 +377,10 @@ def compile_rules(
     controller: str = "k8s.io/ingress-nginx",
     defaults: Options = DEFAULTS,
     default_backend: BackendKey | None = None,
+    flavor: Flavor = NGINX,
 ) -> Rules:
     """Merge the Ingresses that `controller` serves; `default_backend` is the controller's own."""
-    return _Compiler(sources, controller, defaults, default_backend).run()
+    return _Compiler(sources, controller, defaults, default_backend, flavor).run()
 
 
 def _resolve(sources: Sources, service: Key, key: BackendKey) -> Upstream:

@@ -10,8 +10,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from minikube_py.ingress.http1 import Head
+from minikube_py.ingress.pages import Style
 
-__all__ = ["HOST", "NOT_FORWARDED", "NOT_RETURNED", "Fields", "answer_head", "preamble", "simple_fields", "simple_line"]
+__all__ = [
+    "HOST",
+    "NOT_FORWARDED",
+    "NOT_RETURNED",
+    "Fields",
+    "answer_head",
+    "preamble",
+    "simple_fields",
+    "simple_line",
+    "styled_preamble",
+]
 
 NOT_FORWARDED = frozenset(
     {
@@ -62,6 +73,32 @@ def preamble(method: str, target: str, host: str, vhost: str, request_id: str, r
         f"X-Forwarded-Host: {host}\r\nX-Forwarded-Port: {port}\r\n"
         f"X-Forwarded-Proto: {scheme}\r\nX-Forwarded-Scheme: {scheme}\r\nX-Scheme: {scheme}\r\n"
     )
+
+
+def styled_preamble(
+    style: Style, method: str, target: str, host: str, request_id: str, remote: str, received: str, *, secure: bool
+) -> str:
+    """Return what `preamble` returns, in another controller's way; `received` is the caller's X-Forwarded-For."""
+    scheme = "https" if secure else "http"
+    port = "443" if secure else "80"
+    if ":" in host and not host.endswith("]"):
+        port = host.rpartition(":")[2]
+    values = {
+        "x-real-ip": remote,
+        "x-forwarded-for": f"{received}, {remote}" if style.appends and received else remote,
+        "x-forwarded-host": host,
+        "x-forwarded-port": port,
+        "x-forwarded-proto": scheme,
+        "x-forwarded-path": target.partition("?")[0],
+        "x-request-id": request_id,
+    }
+    text = f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n"
+    text += "".join(f"{each}: {values[each.lower()]}\r\n" for each in style.forwarded)
+    text += "".join(f"{each}: {value}\r\n" for each, value in style.extra)
+    if style.trace:
+        root = f"Root=1-{request_id[:8]}-{request_id[8:32]}" if "Amzn" in style.trace else request_id
+        text += f"{style.trace}: {root}\r\n"
+    return text
 
 
 @dataclass(frozen=True, slots=True)

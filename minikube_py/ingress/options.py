@@ -37,6 +37,8 @@ class Answer:
     because: str = ""
     """For the body: names what decided."""
     headers: Sequence[tuple[str, str]] = ()
+    content: tuple[str, str] | None = None
+    """(content type, text) in place of the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Call:
     pattern: re.Pattern[str] | None = None
     """The location's regular expression, on hosts that have them."""
     request_id: str = ""
+    rule_path: str = ""
+    """The path of the rule that matched."""
     target: str = ""
     """Path and query that the backend gets; "" leaves them as sent."""
     request_headers: dict[str, str] = field(default_factory=dict)

@@ -1,16 +1,39 @@
 """What the controller answers by itself: nginx's pages, with a sentence that says why. Pure: values in, bytes out."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from html import escape
 from http import HTTPStatus
 
-__all__ = ["http_date", "page", "phrase"]
+__all__ = ["NGINX", "Style", "http_date", "page", "phrase"]
 
 _PHRASES = {302: "Moved Temporarily", 408: "Request Time-out", 413: "Request Entity Too Large", 504: "Gateway Time-out"}
 """Where nginx's words differ from the registry's."""
 _WITHOUT_SENTENCE = frozenset({204, 304})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """How a controller shows itself: its pages, and the headers that it gives to backends."""
+
+    server: str = "nginx"
+    """The Server header where the backend sends none; "" for none."""
+    hsts: bool = True
+    body: Callable[[int, str], tuple[str, str]] | None = None
+    """`(status, because)` → (content type, text); None: nginx's page."""
+    forwarded: tuple[str, ...] = ()
+    """The X-Forwarded-* and their like that backends get; empty: ingress-nginx's."""
+    appends: bool = False
+    """What callers say in X-Forwarded-For is kept, and the caller's address appended."""
+    extra: tuple[tuple[str, str], ...] = ()
+    """More headers for backends."""
+    trace: str = ""
+    """Name of a header with the request's id."""
+
+
+NGINX = Style()
 
 
 def phrase(status: int) -> str:
@@ -43,24 +66,33 @@ def page(
     rule: str = "",
     close: bool = False,
     head: bool = False,
-    secure: bool = False,
+    style: Style = NGINX,
+    content: tuple[str, str] | None = None,
 ) -> tuple[bytes, int]:
     """Return a whole answer as bytes, and the length of its body.
 
-    `rule` names the Ingress and path that decided; `head` leaves the body out as the answer to HEAD does.
+    `rule` names the Ingress and path that decided; `head` leaves the body out as the answer to HEAD does; `content`
+    (content type, text) stands in for the page.
     """
     title = f"{status} {phrase(status)}"
     body = b""
-    if status not in _WITHOUT_SENTENCE:
+    kind = "text/html; charset=utf-8"
+    if content is None and style.body is not None:
+        content = style.body(status, because)
+    if content is not None:
+        kind, body = content[0], content[1].encode(errors="replace")
+    elif status not in _WITHOUT_SENTENCE:
         sentence = f"<p>{escape(f'{title}: {because}', quote=False)}</p>\r\n" if because else ""
         comment = f"<!-- ingress: {escape(rule, quote=False).replace('--', '- -')} -->\r\n" if rule else ""
         body = (
             f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
             f"{sentence}<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n{comment}"
         ).encode(errors="replace")
-    lines = [f"HTTP/1.1 {title}", f"Date: {http_date(now)}", "Server: nginx"]
+    lines = [f"HTTP/1.1 {title}", f"Date: {http_date(now)}"]
+    if style.server:
+        lines.append(f"Server: {style.server}")
     if status not in _WITHOUT_SENTENCE:
-        lines += ["Content-Type: text/html; charset=utf-8", f"Content-Length: {len(body)}"]
+        lines += [f"Content-Type: {kind}", f"Content-Length: {len(body)}"]
     if because:
         lines.append(f"X-Ingress-Reason: {_printable(because)}")
     if rule:

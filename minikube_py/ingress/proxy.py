@@ -31,10 +31,10 @@ from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.apimachinery.meta import Key
 from minikube_py.ingress.accesslog import Record, line
 from minikube_py.ingress.balancer import Balancer, cookie_value
-from minikube_py.ingress.forwarding import HOST, NOT_FORWARDED, NOT_RETURNED, preamble
+from minikube_py.ingress.forwarding import HOST, NOT_FORWARDED, NOT_RETURNED, preamble, styled_preamble
 from minikube_py.ingress.http1 import BadResponse, Framing, Head, chunk
 from minikube_py.ingress.options import DEFAULTS, Answer, Call, Options, Subrequest
-from minikube_py.ingress.pages import http_date, page
+from minikube_py.ingress.pages import NGINX, Style, http_date, page
 from minikube_py.ingress.pool import Closed, Connection, Pool
 from minikube_py.ingress.router import (
     BackendKey,
@@ -125,7 +125,9 @@ class Proxy:
         write: Callable[[str], None],
         https_port: Callable[[], int] = lambda: 443,
         chance: random.Random | None = None,
+        style: Style = NGINX,
     ) -> None:
+        self.style = style
         self.pool = Pool(clock)
         self.balancer = Balancer()
         self.requests: dict[tuple[str, str], int] = {}
@@ -163,7 +165,7 @@ class Proxy:
     def reject(self, request: BaseRequest, status: int, because: str) -> StreamResponse:
         """Answer what isn't HTTP with a page, and close."""
         record = Record(request.remote or "-", "", status)
-        block, record.sent = page(status, because, now=self.clock.now(), close=True)
+        block, record.sent = page(status, because, now=self.clock.now(), close=True, style=self.style)
         if request.transport is not None:
             request.transport.write(block)
         self.write(line(record, self.clock.now()) + "\n")
@@ -286,6 +288,7 @@ class _Exchange:
                 normalize_path(path),
                 match.location.pattern,
                 request_id,
+                match.location.path,
             )
             if await self._filtered(call, options):
                 return
@@ -317,13 +320,15 @@ class _Exchange:
                 if answer is None:
                     continue
                 outcome = answer
-            self.answer(outcome.status, outcome.because, *outcome.headers)
+            self.answer(outcome.status, outcome.because, *outcome.headers, content=outcome.content)
             return True
         return False
 
     # Answers of our own
 
-    def answer(self, status: int, because: str, *headers: tuple[str, str]) -> None:
+    def answer(
+        self, status: int, because: str, *headers: tuple[str, str], content: tuple[str, str] | None = None
+    ) -> None:
         """Write a page; after an answer has begun there is nothing left but to close."""
         if self._begun:
             self.broken()
@@ -344,7 +349,8 @@ class _Exchange:
             rule=self.location,
             close=not self.keep_alive,
             head=request.method == "HEAD",
-            secure=self.secure,
+            style=self.proxy.style,
+            content=content,
         )
         self.record.status = status
         self.record.sent = length
@@ -386,8 +392,14 @@ class _Exchange:
         request = self.request
         headers = request.headers
         remote = self.record.remote
-        text = preamble(method, target, host, self.options.vhost, request_id, remote, secure=self.secure)
-        if (forwarded := headers.get("X-Forwarded-For")) is not None:
+        style = self.proxy.style
+        if style.forwarded:
+            received = headers.get("X-Forwarded-For", "")
+            vhost = self.options.vhost or host
+            text = styled_preamble(style, method, target, vhost, request_id, remote, received, secure=self.secure)
+        else:
+            text = preamble(method, target, host, self.options.vhost, request_id, remote, secure=self.secure)
+        if not style.forwarded and (forwarded := headers.get("X-Forwarded-For")) is not None:
             text += f"X-Original-Forwarded-For: {forwarded}\r\n"
         if upgrade:
             text += f"Connection: Upgrade\r\nUpgrade: {upgrade}\r\n"
@@ -583,13 +595,15 @@ class _Exchange:
             for each in options.response_filters:
                 each.response(self.call, head.status, texts)
             fields = [(n.lower().encode(), n.encode("latin-1"), v.encode("latin-1", "replace")) for n, v in texts]
+            lower = {each[0] for each in fields}
         for _, name, value in fields:
             parts.append(b"%b: %b\r\n" % (name, value))
         if b"date" not in lower:
             parts.append(f"Date: {http_date(now)}\r\n".encode())
-        if b"server" not in lower:
-            parts.append(b"Server: nginx\r\n")
-        if self.secure:
+        style = self.proxy.style
+        if style.server and b"server" not in lower:
+            parts.append(f"Server: {style.server}\r\n".encode())
+        if self.secure and style.hsts:
             parts.append(transport_security(request.headers.get("Host", "")))
         if options.affinity_cookie:
             wanted = cookie_value(connection.endpoint)

@@ -21,6 +21,8 @@ from minikube_py.apimachinery.meta import Key
 from minikube_py.client import API, Event
 from minikube_py.images.container import Container, Main
 from minikube_py.ingress.compile import Rules, compile_backends, compile_rules, compile_table
+from minikube_py.ingress.flavors.flavor import Flavor
+from minikube_py.ingress.flavors.nginx import FLAVOR as NGINX
 from minikube_py.ingress.options import DEFAULTS, Options
 from minikube_py.ingress.router import BackendKey, Endpoint, RoutingTable
 from minikube_py.ingress.sources import CONFIG_MAPS, RESOURCES, SECRETS, SERVICES, SLICES, Sources
@@ -55,6 +57,7 @@ class Tables:
 
     api: API
     controller: str = CONTROLLER
+    flavor: Flavor = NGINX
     defaults: Options = DEFAULTS
     default_backend: BackendKey | None = None
     on_swap: Callable[[RoutingTable, Rules, Sources], None] | None = None
@@ -102,7 +105,11 @@ class Tables:
         """Return the table of this moment."""
         if self._stale_rules:
             self.rules = compile_rules(
-                self.sources, controller=self.controller, defaults=self.defaults, default_backend=self.default_backend
+                self.sources,
+                controller=self.controller,
+                defaults=self.defaults,
+                default_backend=self.default_backend,
+                flavor=self.flavor,
             )
             self._table = compile_table(self.rules, self.sources)
         elif self._stale_services:
@@ -121,11 +128,11 @@ def program(
     api: API,
     clock: Clock,
     *,
-    controller: str = CONTROLLER,
+    flavor: Flavor = NGINX,
     certificate_authority: CertificateAuthority | None = None,
     https_port: Callable[[], int] = lambda: 443,
     listen: Listen = Listen(),
-    defaults: Options = DEFAULTS,
+    defaults: Options | None = None,
     default_backend: BackendKey | None = None,
     chance: random.Random | None = None,
     relay: bool = True,
@@ -150,13 +157,22 @@ def program(
         from minikube_py.ingress.proxy import Proxy
         from minikube_py.ingress.tls import Certificates
 
+        simple = relay and flavor.style is NGINX.style  # the fast path speaks only as ingress-nginx does
         scope = TaskScope(f"ingress {container.pod.name}")
         backend = default_backend
         if named := flags.get("default-backend-service"):
             backend = BackendKey(*named.partition("/")[::2], "")
-        tables = Tables(api, flags.get("controller-class") or controller, defaults, backend)
+        tables = Tables(
+            api, flags.get("controller-class") or flavor.controller, flavor, defaults or flavor.options, backend
+        )
         proxy = Proxy(
-            tables.table, clock=clock, scope=scope, write=container.write, https_port=https_port, chance=chance
+            tables.table,
+            clock=clock,
+            scope=scope,
+            write=container.write,
+            https_port=https_port,
+            chance=chance,
+            style=flavor.style,
         )
         certificates = Certificates(certificate_authority)
 
@@ -174,7 +190,7 @@ def program(
         try:
             tables.table()
             for secure, port in ((False, listen.http), (True, listen.https)):
-                front = Front(proxy, secure=secure, keepalive_timeout=_KEEP_ALIVE, clock=clock, relay=relay)
+                front = Front(proxy, secure=secure, keepalive_timeout=_KEEP_ALIVE, clock=clock, relay=simple)
                 context = certificates.context if secure else None
                 server = await loop.create_server(front, listen.host, port, ssl=context, backlog=1024)
                 fronts.append((front, server))

@@ -39,6 +39,7 @@ API_VERSION = "minikube-py/v1alpha1"
 CNI = ("calico", "cilium", "weave", "flannel", "kindnet", "none")
 KUBE_PROXY_MODES = ("roundrobin", "random", "leastconn", "sourcehash")
 DENY = ("drop", "hold", "reset")
+INGRESS_CONTROLLERS = ("nginx", "traefik", "alb", "gce", "kong", "istio", "contour")
 
 
 class ConfigError(ValueError):
@@ -81,9 +82,14 @@ class Dns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingress:
-    """The ingress controller."""
+    """The ingress controllers."""
 
     enabled: bool = True
+    controllers: tuple[str, ...] = ("nginx",)
+    """Those that run, of `INGRESS_CONTROLLERS`; the first has the default class and the doors on 127.0.0.1.
+
+    Empty if not `enabled`.
+    """
     http_port: int = 8080
     """On 127.0.0.1; the next free port where it is taken."""
     https_port: int = 8443
@@ -318,9 +324,16 @@ def _dns(value: Any, errors: list[FieldError]) -> Dns:
 
 
 def _ingress(value: Any, errors: list[FieldError]) -> Ingress:
-    reader = _Reader(value, "ingress", ("enabled", "httpPort", "httpsPort"), errors)
+    reader = _Reader(value, "ingress", ("enabled", "controllers", "httpPort", "httpsPort"), errors)
+    given = reader.texts("controllers", INGRESS_CONTROLLERS.__contains__, f"one of {', '.join(INGRESS_CONTROLLERS)}")
+    wanted = given if reader.get("controllers") is not None else ("nginx",)
+    if len(set(wanted)) != len(wanted):
+        errors.append(invalid_value("ingress.controllers", list(wanted), "must name each controller once"))
+    if not reader.boolean("enabled", True):
+        wanted = ()
     return Ingress(
-        enabled=reader.boolean("enabled", True),
+        enabled=bool(wanted),
+        controllers=wanted,
         http_port=reader.number("httpPort", 8080, 1, 65535),
         https_port=reader.number("httpsPort", 8443, 1, 65535),
     )

@@ -21,14 +21,15 @@ _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 class Draft:
     """The annotations of one Ingress, read one by one."""
 
-    def __init__(self, ingress: Object, sources: Sources, defaults: Options) -> None:
+    def __init__(self, ingress: Object, sources: Sources, defaults: Options, *, prefix: str = PREFIX) -> None:
+        self.prefix = prefix
         self.key = meta.key(ingress)
         self.sources = sources
         self.has_tls = bool(meta.spec(ingress).get("tls"))
         self.values: Mapping[str, str] = {
-            name[len(PREFIX) :]: str(value)
+            name[len(prefix) :]: str(value)
             for name, value in meta.annotations(ingress).items()
-            if name.startswith(PREFIX)
+            if name.startswith(prefix)
         }
         self.problems: list[str] = []
         self.unknown: list[str] = []
@@ -45,6 +46,8 @@ class Draft:
         """Status code of from-to-www-redirect; 0 is off."""
         self.service_upstream = False
         self.default_backend: BackendKey | None = None
+        self.actions: dict[str, Filter] = {}
+        """Answers in place of backends: what a backend named `use-annotation` means (ALB)."""
         self.canary: Canary | None = None
         self._defaults = defaults
         self._changes: dict[str, Any] = {}
@@ -68,7 +71,7 @@ class Draft:
 
     def problem(self, name: str, why: str) -> None:
         """Report a value; it is then as if the annotation were not there."""
-        self.problems.append(f'{PREFIX}{name}: "{self.values.get(name, "")}" {why}; the annotation is ignored')
+        self.problems.append(f'{self.prefix}{name}: "{self.values.get(name, "")}" {why}; the annotation is ignored')
 
     # Readers: None where the annotation is missing or unreadable
 
@@ -147,5 +150,5 @@ class Draft:
         self.references.add((resource, key))
         found = self.sources.get(resource, key)
         if found is None:
-            self.problems.append(f"{PREFIX}{name}: {resource[:-1]} {key} does not exist")
+            self.problems.append(f"{self.prefix}{name}: {resource[:-1]} {key} does not exist")
         return found

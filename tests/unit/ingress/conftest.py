@@ -20,3 +20,10 @@ def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Whatever the fast path serves, aiohttp's way must serve the same."""
     monkeypatch.setattr(World, "relay", request.param == "relay")
     return str(request.param)
+
+
+@pytest.fixture
+async def fresh() -> AsyncIterator[World]:
+    """A world whose controller the test starts."""
+    async with world() as made:
+        yield made

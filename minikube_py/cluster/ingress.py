@@ -1,0 +1,106 @@
+"""The ingress controllers of a cluster: what runs, where it is reached, and who writes the statuses.
+
+Each is a Namespace, an IngressClass, a LoadBalancer Service and a Deployment of its own; several run side by side.
+The first of the cluster file's list has the default class and the doors on 127.0.0.1.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from minikube_py.aiokit.clock import Clock
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Object
+from minikube_py.client import API
+from minikube_py.images.container import Main
+from minikube_py.ingress import server
+from minikube_py.ingress.agent import Agent
+from minikube_py.ingress.flavors import Flavor, flavor
+from minikube_py.ingress.tls import CertificateAuthority
+
+__all__ = ["addresses", "agents", "objects", "programs"]
+
+
+def objects(name: str, *, default: bool, replicas: int = 1) -> list[Object]:
+    """Return what installs one controller, as its own manifests do."""
+    it = flavor(name)
+    labels = dict(it.labels)
+    annotations = {"ingressclass.kubernetes.io/is-default-class": "true"} if default else {}
+    ports = [("http", 80), ("https", 443)]
+    service: Object = {
+        "type": "LoadBalancer",
+        "selector": labels,
+        "externalTrafficPolicy": "Local",
+        "ports": [{"name": n, "port": p, "protocol": "TCP", "targetPort": n, "appProtocol": n} for n, p in ports],
+    }
+    pod: dict[str, Any] = {
+        "terminationGracePeriodSeconds": 300,
+        "containers": [
+            {
+                "name": it.container,
+                "image": it.image,
+                **({"args": list(it.args)} if it.args else {}),
+                "ports": [{"name": n, "containerPort": p, "protocol": "TCP"} for n, p in ports],
+            }
+        ],
+    }
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": it.namespace}}
+    return [
+        *([] if it.namespace == "kube-system" else [namespace]),
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "IngressClass",
+            "metadata": {"name": it.name, "labels": labels, "annotations": annotations},
+            "spec": {"controller": it.controller},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": it.service, "namespace": it.namespace, "labels": labels},
+            "spec": service,
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": it.workload, "namespace": it.namespace, "labels": labels},
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+            },
+        },
+    ]
+
+
+def programs(
+    names: Sequence[str], api: API, clock: Clock, authority: CertificateAuthority, https_port: Callable[[], int]
+) -> dict[str, Main]:
+    """Return the controllers' images and what runs in them."""
+    found: dict[str, Main] = {}
+    for name in names:
+        it = flavor(name)
+        found[it.image.rpartition(":")[0]] = server.program(
+            api, clock, flavor=it, certificate_authority=authority, https_port=https_port
+        )
+    return found
+
+
+def addresses(api: API, it: Flavor) -> list[str]:
+    """Return where a controller's Service is reached: what each Ingress's status says."""
+    service = api.get("services", it.service, it.namespace)
+    entries = (meta.status(service).get("loadBalancer") or {}).get("ingress") if service else None
+    return [entry.get("ip") or entry.get("hostname", "") for entry in entries or ()]
+
+
+def agents(names: Sequence[str], api: API, clock: Clock) -> list[Agent]:
+    """Return who writes statuses and Events: one for each controller; the first also tells of Ingresses that nobody
+    serves, and without a controller that is all there is.
+    """
+    flavors = [flavor(name) for name in names]
+    running = frozenset(each.controller for each in flavors)
+    if not flavors:
+        return [Agent(api, clock, list, flavor=None, running=running)]
+    return [
+        Agent(api, clock, partial(addresses, api, each), flavor=each, reports_orphans=index == 0, running=running)
+        for index, each in enumerate(flavors)
+    ]

@@ -1,0 +1,165 @@
+"""Controllers beside ingress-nginx: what their paths mean, their redirects, headers and pages."""
+
+import json
+
+import pytest
+
+from minikube_py.apimachinery.meta import Object
+from minikube_py.ingress.compile import compile_rules
+from minikube_py.ingress.flavors import NAMES, flavor
+from minikube_py.ingress.router import Match
+from minikube_py.kinds.clusterconfig import INGRESS_CONTROLLERS
+
+from .support import World, echo, endpoints, ingress, ingress_class, path, service, sources
+
+
+def made(name: str, *paths: Object, annotations: dict[str, str] | None = None, **spec: object) -> Object:
+    return ingress("i", {"a.test": list(paths)}, class_name=name, annotations=annotations, **spec)
+
+
+def test_the_cluster_file_knows_every_controller() -> None:
+    """The list of names is the same in both places."""
+    assert NAMES == INGRESS_CONTROLLERS
+    assert [flavor(each).name for each in NAMES] == list(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "asked", "found"),
+    [
+        ("alb", "/img/*", "/img/a/b", True),
+        ("alb", "/img/*", "/img", False),
+        ("alb", "/img", "/img/a", False),
+        ("alb", "/img", "/img", True),
+        ("alb", "/*/menu", "/a/b/menu", True),
+        ("alb", "/v?", "/v12", False),
+        ("gce", "/foo/*", "/foo/bar", True),
+        ("gce", "/foo/*", "/foo", False),
+        ("gce", "/foo", "/foo/bar", False),
+        ("kong", "/foo", "/foobar", True),
+        ("kong", "/~/v[0-9]+$", "/v12", True),
+        ("kong", "/~/v[0-9]+$", "/v12/a", False),
+        ("traefik", "/foo", "/foobar", True),
+        ("istio", "/foo", "/foo/a", False),
+        ("istio", "/foo/.*", "/foo/a", True),
+        ("contour", "/foo", "/foobar", True),
+        ("contour", "/v[0-9]+/x", "/v7/x", True),
+    ],
+)
+def test_implementation_specific_means_what_the_controller_says(
+    name: str, written: str, asked: str, found: bool
+) -> None:
+    """Wildcards, expressions or plain text, beside ordinary paths on the same host."""
+    it = flavor(name)
+    table = compile_rules(
+        sources(
+            ingress_class(name, it.controller),
+            made(name, path("web", written, "ImplementationSpecific"), path("other", "/ordinary")),
+        ),
+        controller=it.controller,
+        flavor=it,
+    ).table
+    assert isinstance(table.route("a.test", asked), Match) is found
+    assert isinstance(table.route("a.test", "/ordinary/x"), Match)
+    assert not isinstance(table.route("a.test", "/ordinaryx"), Match)
+
+
+async def asked(
+    world: World,
+    name: str,
+    annotations: dict[str, str] | None = None,
+    target: str = "/x",
+    port: str = "",
+    **headers: str,
+) -> tuple[int, dict[str, str], bytes]:
+    """Ask a controller of this flavor, whose one rule is for /x."""
+    it = flavor(name)
+    await world.start(flavor=it)
+    backend = path("web", "/x")
+    if port:
+        backend["backend"]["service"] = {"name": port, "port": {"name": "use-annotation"}}
+    if name != "nginx":  # that one is there
+        world.create(ingress_class(name, it.controller))
+    world.create(
+        service("web"),
+        endpoints("web", [await world.pod(echo)]),
+        made(name, backend, annotations=annotations),
+    )
+    return await world.get(target, "a.test", **headers)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_every_controller_serves(name: str, fresh: World) -> None:
+    """The same rule, the same pod."""
+    status, _, body = await asked(fresh, name)
+    assert status == 200
+    assert json.loads(body)["host"] == "a.test"
+
+
+async def test_kong_speaks_json(fresh: World) -> None:
+    """No route: 404 with Kong's message."""
+    status, headers, body = await asked(fresh, "kong", target="/nowhere")
+    assert (status, headers["server"]) == (404, "kong/3.9.0")
+    assert json.loads(body) == {"message": "no Route matched with those values"}
+
+
+async def test_traefik_speaks_text(fresh: World) -> None:
+    """No router: 404 page not found."""
+    assert (await asked(fresh, "traefik", target="/nowhere"))[2] == b"404 page not found\n"
+
+
+async def test_envoy_signs_answers(fresh: World) -> None:
+    """Istio's gateway replaces the backend's Server."""
+    assert (await asked(fresh, "istio"))[1]["server"] == "istio-envoy"
+
+
+async def test_kong_strips_paths_where_asked(fresh: World) -> None:
+    """strip-path."""
+    _, _, body = await asked(fresh, "kong", {"konghq.com/strip-path": "true"}, "/x/menu?a=1")
+    assert json.loads(body)["path"] == "/menu?a=1"
+
+
+async def test_alb_appends_to_forwarded_for(fresh: World) -> None:
+    """What callers say is kept; there is no X-Forwarded-Host."""
+    _, _, body = await asked(fresh, "alb", X_Forwarded_For="9.9.9.9")
+    headers = json.loads(body)["headers"]
+    assert headers["x-forwarded-for"] == "9.9.9.9, 127.0.0.1"
+    assert "x-forwarded-host" not in headers
+    assert headers["x-amzn-trace-id"].startswith("Root=1-")
+
+
+async def test_alb_answers_by_actions(fresh: World) -> None:
+    """A fixed response in the annotation, a backend that names it."""
+    action = {"type": "fixed-response", "fixedResponseConfig": {"statusCode": "418", "messageBody": "short and stout"}}
+    annotations = {"alb.ingress.kubernetes.io/actions.teapot": json.dumps(action)}
+    status, _, body = await asked(fresh, "alb", annotations, port="teapot")
+    assert (status, body) == (418, b"short and stout")
+
+
+@pytest.mark.parametrize(
+    ("name", "annotations", "status"),
+    [
+        ("alb", {"alb.ingress.kubernetes.io/ssl-redirect": "443", "alb.ingress.kubernetes.io/listen-ports": "[]"}, 301),
+        ("kong", {"konghq.com/protocols": "https"}, 426),
+        ("kong", {"konghq.com/protocols": "https", "konghq.com/https-redirect-status-code": "308"}, 308),
+        ("gce", {"kubernetes.io/ingress.allow-http": "false"}, 404),
+        ("traefik", {"traefik.ingress.kubernetes.io/router.entrypoints": "websecure"}, 404),
+    ],
+)
+async def test_https_is_asked_for_in_each_ones_way(
+    name: str, annotations: dict[str, str], status: int, fresh: World
+) -> None:
+    """Redirects, refusals and silence of the HTTP side."""
+    assert (await asked(fresh, name, annotations))[0] == status
+
+
+def test_a_malformed_ingress_does_not_take_the_others_down() -> None:
+    """What validation would have refused is left out, and a problem says so."""
+    broken = ingress("broken", {"b.test": [path("web")]})
+    broken["spec"]["rules"][0]["http"]["paths"][0]["pathType"] = "Nonsense"
+    worse = {**ingress("worse"), "spec": {"ingressClassName": "nginx", "rules": 7}}
+    rules = compile_rules(sources(broken, worse, ingress("good", {"a.test": [path("web")]})))
+    assert isinstance(rules.table.route("a.test", "/"), Match)
+    assert {key.name: [each.reason for each in found] for key, found in rules.problems.items()}.keys() >= {
+        "broken",
+        "worse",
+    }
