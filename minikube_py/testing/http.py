@@ -40,13 +40,32 @@ class _Identity:
             )
         )
 
-    def denied(self, address: str, port: int) -> str | None:
-        """Return why the pod's egress to a pod or the outside is denied; Services are judged behind their address."""
+    def denied(self, address: str, port: int, *, again: bool = False) -> str | None:
+        """Return why the pod's egress to a pod or the outside is denied; Services are judged behind their address.
+
+        A denial is noted as the cluster notes its own, unless it is judged `again`.
+        """
         local = self._session.local
         if not self.caller.ip or local.is_service_address(address):
             return None
-        verdict = self._session.call(lambda: local.gate.check(Flow(self.caller.ip, address, port)))
-        return None if verdict.allowed else verdict.because
+        flow = Flow(self.caller.ip, address, port)
+
+        def judge() -> str | None:
+            verdict = local.gate.check(flow)
+            if verdict.allowed:
+                return None
+            if not again:
+                local.fabric.denied(flow, verdict)
+            return verdict.because
+
+        return self._session.call(judge)
+
+    def timed_out(self, since: float) -> httpcore.ConnectTimeout:
+        """Return the error of a connect without an answer, with the denial that the cluster has noted."""
+        local = self._session.local
+        source = self.caller.ip or "127.0.0.1"
+        noted = self._session.call(lambda: local.denials(source=source, since=since))
+        return httpcore.ConnectTimeout(f"timed out: {noted[-1]['because']}" if noted else "timed out")
 
     def connect_error(self, host: str, error: socket.gaierror) -> httpcore.ConnectError:
         notes = getattr(error, "__notes__", ())
@@ -72,11 +91,17 @@ class _Backend(httpcore.NetworkBackend):
         except socket.gaierror as error:
             raise self._identity.connect_error(host, error) from error
         deadline = None if timeout is None else time.monotonic() + timeout
-        while why := self._identity.denied(address, port):
+        why = self._identity.denied(address, port)
+        while why:
             if deadline is not None and time.monotonic() >= deadline:
                 raise httpcore.ConnectTimeout(f"timed out: {why}")
             time.sleep(_POLL)
-        return self._sockets.connect_tcp(address, real, timeout, caller.ip or None, socket_options)
+            why = self._identity.denied(address, port, again=True)
+        begun = time.time()
+        try:
+            return self._sockets.connect_tcp(address, real, timeout, caller.ip or None, socket_options)
+        except httpcore.ConnectTimeout as error:
+            raise self._identity.timed_out(begun) from error
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -101,11 +126,17 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
         except socket.gaierror as error:
             raise self._identity.connect_error(host, error) from error
         deadline = None if timeout is None else time.monotonic() + timeout
-        while why := self._identity.denied(address, port):
+        why = self._identity.denied(address, port)
+        while why:
             if deadline is not None and time.monotonic() >= deadline:
                 raise httpcore.ConnectTimeout(f"timed out: {why}")
             await asyncio.sleep(_POLL)
-        return await self._sockets.connect_tcp(address, real, timeout, caller.ip or None, socket_options)
+            why = self._identity.denied(address, port, again=True)
+        begun = time.time()
+        try:
+            return await self._sockets.connect_tcp(address, real, timeout, caller.ip or None, socket_options)
+        except httpcore.ConnectTimeout as error:
+            raise self._identity.timed_out(begun) from error
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

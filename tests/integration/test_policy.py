@@ -18,7 +18,7 @@ def test_only_the_frontend_reaches_user_api(minicluster: Cluster, dig: Callable[
         assert http.get("http://user-api/").text.strip() == "users: ada, grace, linus"
     assert dig(minicluster, "+short", "user-api.production.svc.cluster.local")
     with minicluster.client(from_pod="batch", namespace="production", timeout=0.5) as http:
-        with pytest.raises(httpx.TimeoutException):
+        with pytest.raises(httpx.TimeoutException, match="user-api-policy selects user-api"):
             http.get("http://user-api/")
         address, port = minicluster.address("deployment/user-api", namespace="production")
         with pytest.raises(httpx.TimeoutException, match="user-api-policy"):
