@@ -334,7 +334,7 @@ class Composition:
         """Return what kubectl is to say about a write: that nobody will enforce a policy."""
         if resource not in POLICIES:
             return []
-        where = f"{namespace}/{name}".strip("/") if name else f"of {namespace or 'the cluster'}"
+        where = f"{namespace}/{name}".strip("/") if name else f"of {f'namespace {namespace}' if namespace else 'the cluster'}"
         warning = PROFILES[self.config.networking.cni].warning([where])
         return [warning] if warning else []
 
