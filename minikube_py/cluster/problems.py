@@ -96,12 +96,12 @@ def _not_begun(view: View, pod: Object) -> Iterator[Problem]:
     node, scheduler = spec.get("nodeName"), spec.get("schedulerName", _SCHEDULER)
     if node and view.get("nodes", node) is None:
         known = ", ".join(meta.name(each) for each in view.list("nodes"))
-        yield Problem("MK113", _about(pod), f"spec.nodeName {node} is no node of this cluster; its nodes: {known}")
+        yield Problem("MK114", _about(pod), f"spec.nodeName {node} is no node of this cluster; its nodes: {known}")
     elif not node and scheduler != _SCHEDULER:
         text = f'spec.schedulerName "{scheduler}": no such scheduler runs here, so nobody binds it to a node'
-        yield Problem("MK113", _about(pod), f"{text}. Fix: leave it out")
+        yield Problem("MK114", _about(pod), f"{text}. Fix: leave it out")
     elif event := _event(view, pod, "FailedMount") or _event(view, pod, "FailedCreatePodSandBox"):
-        yield Problem("MK113", _about(pod), f"can't start: {event['message']}")
+        yield Problem("MK114", _about(pod), f"can't start: {event['message']}")
 
 
 def _event(view: View, pod: Object, reason: str) -> Object | None:

@@ -176,5 +176,5 @@ def test_a_pod_that_nobody_starts_says_so(spec: Object, words: str) -> None:
     pod = _pod("lost", {})
     operations.create({**pod, "status": {}, "spec": {**pod["spec"], **spec}})
     [problem] = problems(operations)
-    assert problem.code == "MK113"
+    assert problem.code == "MK114"
     assert words in problem.text
