@@ -334,7 +334,8 @@ class Composition:
         """Return what kubectl is to say about a write: that nobody will enforce a policy."""
         if resource not in POLICIES:
             return []
-        where = f"{namespace}/{name}".strip("/") if name else f"of {f'namespace {namespace}' if namespace else 'the cluster'}"
+        place = f"namespace {namespace}" if namespace else "the cluster"
+        where = f"{namespace}/{name}".strip("/") if name else f"of {place}"
         warning = PROFILES[self.config.networking.cni].warning([where])
         return [warning] if warning else []
 
