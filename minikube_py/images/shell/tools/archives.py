@@ -205,26 +205,35 @@ async def _sum(p: Process) -> int:
 
 
 async def _hexdump(p: Process) -> int:
-    options = read_options(p.args, "Cn:vt:A:xc")
+    """hexdump [-C], and od with -c or -t x1; two-byte words otherwise."""
+    options = read_options(p.args, "Cn:vt:A:xcb")
     data = await p.source(options.rest[0] if options.rest else "-").rest()
     data = data[: int(options.number("n", len(data)))]
-    if p.name == "od" and "c" not in options and "x" not in options and options.get("t")[:1] not in ("x", ""):
+    if p.name == "od" and options.get("t", "x1") not in ("x1", "x2", "c"):
         raise UsageError(f"type {options.get('t')} is not supported")
+    octal = p.name == "od" and options.get("A", "o") == "o"
     for at in range(0, len(data), 16):
         row = data[at : at + 16]
-        if "c" in options:
-            escapes = {10: "\\n", 9: "\\t", 13: "\\r", 0: "\\0"}
-            cells = "".join(f"{escapes.get(b, chr(b) if 32 <= b < 127 else f'{b:03o}'):>4}" for b in row)
-            await p.out(f"{at:07o}{cells}\n")
-        elif "C" in options:
+        if "C" in options:
             left, right = " ".join(f"{b:02x}" for b in row[:8]), " ".join(f"{b:02x}" for b in row[8:])
             shown = "".join(chr(b) if 32 <= b < 127 else "." for b in row)
             await p.out(f"{at:08x}  {left:<23}  {right:<23}  |{shown}|\n")
+            continue
+        if "c" in options or options.get("t") == "c":
+            escapes = {10: "\\n", 9: "\\t", 13: "\\r", 0: "\\0"}
+            cells = "".join(f"{escapes.get(b, chr(b) if 32 <= b < 127 else f'{b:03o}'):>4}" for b in row)
+        elif options.get("t") == "x1":
+            cells = "".join(f" {b:02x}" for b in row)
         else:
-            words = [int.from_bytes(row[i : i + 2], "little") for i in range(0, len(row), 2)]
-            await p.out(f"{at:07x} {' '.join(f'{word:04x}' for word in words)}\n")
-    await p.out(f"{len(data):08x}\n" if "C" in options else f"{len(data):07{'o' if 'c' in options else 'x'}}\n")
+            cells = "".join(f" {int.from_bytes(row[i : i + 2], 'little'):04x}" for i in range(0, len(row), 2))
+        await p.out(f"{_offset(options.get('A'), octal, at)}{cells}\n")
+    end = f"{len(data):08x}" if "C" in options else _offset(options.get("A"), octal, len(data))
+    await p.out(f"{end}\n" if end else "")
     return 0
+
+
+def _offset(base: str, octal: bool, at: int) -> str:
+    return "" if base == "n" else f"{at:07o}" if octal else f"{at:07x}"
 
 
 TOOLS: dict[str, Tool] = {

@@ -382,18 +382,18 @@ class Program:
             case ("var" | "item" | "field", *_):
                 return self._get(node)
             case ("set", target, op, expression):
-                value = self._evaluate(expression)
+                new = self._evaluate(expression)
                 if op != "=":
-                    value = self._arithmetic(op[0], _number(self._get(target)), _number(value))
-                self._put(target, value)
-                return value
+                    new = self._arithmetic(op[0], _number(self._get(target)), _number(new))
+                self._put(target, new)
+                return new
             case ("post", target, op):
-                old = _number(self._get(target))
-                self._put(target, old + (1 if op == "++" else -1))
-                return old
+                before = _number(self._get(target))
+                self._put(target, before + (1 if op == "++" else -1))
+                return before
             case ("un", op, inner):
-                value = self._evaluate(inner)
-                return float(not self._true(value)) if op == "!" else _number(value) * (-1 if op == "-" else 1)
+                old = self._evaluate(inner)
+                return float(not self._true(old)) if op == "!" else _number(old) * (-1 if op == "-" else 1)
             case ("?", condition, then, otherwise):
                 return self._evaluate(then if self._true(self._evaluate(condition)) else otherwise)
             case ("bin", op, left, right):

@@ -72,8 +72,12 @@ async def _tac(p: Process) -> int:
 
 
 def _old_count(args: list[str]) -> list[str]:
-    """Turn `-5` into `-n 5`."""
-    return [word for arg in args for word in (["-n", arg[1:]] if re.fullmatch(r"-\d+", arg) else [arg])]
+    """Turn `-5` into `-n 5`, unless it is itself the value of an option."""
+    made: list[str] = []
+    for arg in args:
+        old = re.fullmatch(r"-\d+", arg) and made[-1:] not in (["-n"], ["-c"])
+        made += ["-n", arg[1:]] if old else [arg]
+    return made
 
 
 def _count(text: str) -> int:

@@ -47,7 +47,7 @@ SCRIPTS = {
     "until": "i=0; until [ $i -ge 2 ]; do echo $i; i=$((i+1)); done",
     "break and continue": "for i in 1 2 3 4; do [ $i = 2 ] && continue; [ $i = 4 ] && break; echo $i; done",
     "break 2": "for i in 1 2; do for j in a b; do echo $i$j; break 2; done; done; echo end",
-    "case": "for x in apple bat c.txt z; do case $x in a*) echo A;; b?t) echo B;; *.txt) echo T;; *) echo O;; esac; done",
+    "case": "for x in apple bat c.t z; do case $x in a*) echo A;; b?t) echo B;; *.t) echo T;; *) echo O;; esac; done",
     "case with alternatives": 'case b in a|b) echo ab;; esac; case "*" in "*") echo star;; esac',
     "case with brackets": "case x in [a-m]) echo 1;; [!a-m]) echo 2;; esac",
     "functions": 'f() { echo "f $1 $#"; return 3; }; f a b; echo $?',
