@@ -5,6 +5,7 @@ kubelet's words. Exec runs the built-in shell and its tools, never a program of 
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from minikube_py.aiokit.linelog import LineLog
@@ -14,12 +15,25 @@ from minikube_py.apimachinery.errors import StatusError, bad_request, not_found
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.runtime import Streams
 from minikube_py.images import exec as images_exec
+from minikube_py.images.command import PROCESS
 from minikube_py.images.container import Container
 from minikube_py.kubelet.agent import Kubelet
-from minikube_py.kubelet.usage import Sampler
+from minikube_py.kubelet.processes import ProcessMeter
+from minikube_py.kubelet.usage import RequestRates, Sampler
 from minikube_py.kubelet.worker import Instance, PodWorker
 
 __all__ = ["KubeletRuntime"]
+
+
+_REQUEST_RATE = (
+    "requests-per-second",
+    "requests_per_second",
+    "http-requests-per-second",
+    "http_requests_per_second",
+    "http_requests",
+    "packets-per-second",
+)
+"""Pods metrics that are the request rate; the last is the documentation's example."""
 
 
 class KubeletRuntime:
@@ -30,8 +44,10 @@ class KubeletRuntime:
 
     def __init__(self, kubelets: Callable[[], Iterable[Kubelet]] | Iterable[Kubelet]) -> None:
         self._kubelets = kubelets
+        self._rates = RequestRates()
         self.sampler = Sampler()
         """Whoever watches the loop tells it whose code runs."""
+        self._meter = ProcessMeter()
         self._scope = TaskScope("exec")
 
     async def close(self) -> None:
@@ -140,23 +156,35 @@ class KubeletRuntime:
         return opened
 
     def usage(self) -> Mapping[tuple[str, str, str], tuple[float, int]]:
-        """Return the cores and bytes of every container that runs."""
-        return self.sampler.usage(
-            [
-                (*worker.key, name)
-                for kubelet in self._all()
-                for worker in kubelet.workers.values()
-                for name, instance in worker.instances.items()
-                if instance.task is not None and not instance.task.done()
-            ]
-        )
+        """Return the cores and bytes of every container that runs: sampled for our own code, measured for programs."""
+        running = {
+            (*worker.key, name): instance.container.extra.get(PROCESS)
+            for kubelet in self._all()
+            for worker in kubelet.workers.values()
+            for name, instance in worker.instances.items()
+            if instance.task is not None and not instance.task.done()
+        }
+        programs = {key: process for key, process in running.items() if process is not None}
+        measured = self._meter.measure(programs) if programs else {}
+        return {**self.sampler.usage([key for key in running if key not in programs]), **measured}
 
     def pod_usage(self, namespace: str, pod: str) -> Mapping[str, float] | None:
-        """Return `cpu` in cores and `memory` in bytes of one pod, None while nothing of it runs."""
+        """Return what one pod uses, None while nothing of it runs.
+
+        `cpu` in cores, `memory` in bytes, and from the second look on the rate at which it is called, under the names
+        that manifests use for it (`requests-per-second`, `http_requests`, …): a stand-in for custom.metrics.k8s.io.
+        """
         found = [values for key, values in self.usage().items() if key[:2] == (namespace, pod)]
         if not found:
             return None
-        return {"cpu": sum(cores for cores, _ in found), "memory": float(sum(size for _, size in found))}
+        measured = {"cpu": sum(cores for cores, _ in found), "memory": float(sum(size for _, size in found))}
+        worker = self._pod(namespace, pod)
+        if worker.namespace is not None:
+            self._rates.keep({uid for kubelet in self._all() for uid in kubelet.workers})
+            rate = self._rates.rate(worker.uid, worker.namespace.stats.requests, time.monotonic())
+            if rate is not None:
+                measured.update(dict.fromkeys(_REQUEST_RATE, rate))
+        return measured
 
 
 async def _exec(container: Container, command: Sequence[str], streams: Streams) -> int:

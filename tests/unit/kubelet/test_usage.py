@@ -22,3 +22,15 @@ def test_old_looks_are_forgotten() -> None:
     for owner in ["default/web/c"] * 200 + [""] * 150:
         sampler.observe(owner)
     assert sampler.usage([WEB])[WEB][0] == 0.0
+
+
+def test_a_request_rate_is_that_of_the_last_window() -> None:
+    """Nothing after one reading; then the counter's growth per second, over 15 to 30 s; a new counter begins anew."""
+    rates = RequestRates()
+    assert rates.rate("a", 100, 0.0) is None
+    assert rates.rate("a", 100, 0.5) is None
+    assert rates.rate("a", 250, 15.0) == 10.0
+    assert rates.rate("a", 250, 30.0) == pytest.approx(150 / 29.5)
+    assert rates.rate("a", 250, 45.0) == 0.0
+    assert rates.rate("a", 5, 60.0) is None
+    assert rates.rate("a", 35, 75.0) == 2.0
