@@ -98,7 +98,6 @@ class Shell:
         self._tested = 0
         self._substituted: int | None = None
         self._expand = Expander(self)
-        self._turns = 0
 
     def child(self) -> "Shell":
         """Return a copy whose changes this shell doesn't see: a subshell, a pipeline's part."""
@@ -603,7 +602,10 @@ class Shell:
         if first.startswith("#!") and not re.search(r"\b(ba|da|a|k|z)?sh\b", first):
             await process.err(f"{who}{argv[0]}: not found (its interpreter {first[2:].strip()} is not built in)\n")
             return 127
-        return await shell.run(text)
+        try:
+            return await shell.run(text)
+        finally:
+            await shell.end_jobs()
 
     def find(self, name: str) -> Tool | None:
         """Return the tool that a name or path means; a file of the container's that has the path goes first."""
