@@ -287,6 +287,10 @@ class LocalCluster(NodeVerbs):
 
     async def why(self, source: str, destination: str, *, namespace: str = "default", measured: bool = True) -> "Why":
         """Return whether and why `source` reaches `destination`; see `cluster.why`."""
+        if "://" in destination:
+            from minikube_py.cluster.why_url import why_url
+
+            return await why_url(self, destination)
         from minikube_py.cluster.why import why
 
         return await why(self, source, destination, namespace=namespace, measured=measured)
