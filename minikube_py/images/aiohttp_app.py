@@ -34,6 +34,26 @@ async def _close_when_ending(request: "web.Request", response: "web.StreamRespon
         response.headers["Connection"] = "close"  # aiohttp has written its own idea of it before the signal
 
 
+def _unbind(app: "web.Application") -> None:
+    """Let an application object start again: in another pod, or on the loop of the next cluster.
+
+    aiohttp ties it to the first loop that it runs on, and closes its state to start-up hooks. Tests share a module's
+    `app`, and each has a cluster of its own.
+    Error handling: RuntimeError if another cluster, which still runs, has it.
+    """
+    loop = app._loop
+    if loop is not None and loop is not asyncio.get_running_loop():
+        if not loop.is_closed():
+            raise RuntimeError(
+                "this aiohttp Application is served by another cluster that still runs; "
+                "map a function that makes one, so that each has its own"
+            )
+        app._loop = None
+    app._frozen = False
+    for sub in app._subapps:
+        _unbind(sub)
+
+
 def listen_ports(container: Container, options: Mapping[str, Any], default: int) -> tuple[int, ...]:
     """Return where a user's app listens: the mapping's `port`, else PORT in the environment, else what is declared."""
     if options.get("port"):
@@ -70,6 +90,7 @@ def adapt(target: Any, options: Mapping[str, Any]) -> Main:
             def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
                 container.print(f'{request.remote} "{request.method} {request.path_qs}" {response.status}')
 
+        _unbind(app)
         _CONTAINER.set(container)
         if not app.frozen and _close_when_ending not in app.on_response_prepare:
             app.on_response_prepare.append(_close_when_ending)

@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache, partial
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from minikube_py.images.container import Container, Main
 from minikube_py.images.reference import Reference, picks
@@ -124,7 +124,7 @@ class Catalog:
     def absent(self, image: str) -> bool:
         """Tell whether the user marked the image as one that can't be pulled."""
         value = next((value for pattern, value in self._user if picks(pattern, image)), None)
-        return isinstance(value, Mapping) and bool(value.get("absent"))
+        return _is_entry(value) and bool(value.get("absent"))
 
     def resolve(self, image: str, *, command: Sequence[str] = (), args: Sequence[str] = ()) -> Main:
         """Return the program for a container.
@@ -140,7 +140,7 @@ class Catalog:
     def _find(self, image: str, shell: bool, seen: tuple[str, ...]) -> Main:
         for pattern, value in self._user:
             if picks(pattern, image):
-                if isinstance(value, Mapping) and "like" in value:
+                if _is_entry(value) and "like" in value:
                     like = str(value["like"])
                     if like in seen or picks(pattern, like):
                         raise BadMapping(f"images: {pattern!r} is like {like!r}, which leads back to itself")
@@ -156,9 +156,14 @@ class Catalog:
         return cast(Main, importlib.import_module("minikube_py.images.generic").main)
 
 
+def _is_entry(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Tell an entry such as `{asgi: …}` from an object that runs: an aiohttp Application is a Mapping, too."""
+    return isinstance(value, Mapping) and not hasattr(value, "on_startup")
+
+
 def _check(pattern: str, value: Any) -> None:
     """Refuse early what could only fail later, in a pod's log."""
-    if not isinstance(value, Mapping):
+    if not _is_entry(value):
         if not callable(value) and not hasattr(value, "on_startup"):
             raise BadMapping(
                 f"images: {pattern!r} is mapped to {value!r}; give a mapping such as "
@@ -180,7 +185,7 @@ def _check(pattern: str, value: Any) -> None:
 
 
 def _adapt(pattern: str, image: str, value: Any) -> Main:
-    if isinstance(value, Mapping):
+    if _is_entry(value):
         if value.get("absent"):
             raise AbsentImage(image)
         for key, module in ADAPTERS.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from minikube_py import Cluster
 
@@ -87,3 +88,28 @@ def test_lifespan_shutdown_runs_at_the_end(no_leaks: None) -> None:
     with Cluster(*_workload("api", 8000), images={"ghcr.io/acme/api:*": {"asgi": apps.create_api}}):
         assert apps.started == ["up"]
     assert apps.started == ["up", "down"]
+
+
+def test_an_application_object_serves_one_cluster_after_another() -> None:
+    """Tests may share a module's aiohttp `app`, with start-up hooks, though each has a cluster of its own."""
+
+    async def set_up(app: web.Application) -> None:
+        app[_GREETING] = "hello"
+
+    async def hello(request: web.Request) -> web.Response:
+        return web.Response(text=request.app[_GREETING])
+
+    inner = web.Application()
+    inner.on_startup.append(set_up)
+    inner.router.add_get("/", hello)
+    app = web.Application()
+    app.add_subapp("/in", inner)
+    for _ in range(2):
+        with (
+            Cluster(*_workload("kiosk", 8000, replicas=2), images={"ghcr.io/acme/kiosk": app}) as cluster,
+            cluster.client(from_pod="deployment/kiosk") as http,
+        ):
+            assert http.get("http://kiosk/in/").text == "hello"
+
+
+_GREETING = web.AppKey("greeting", str)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from minikube_py.images import agnhost, generic, http_echo, nginx, toolbox
 from minikube_py.images.catalog import AbsentImage, BadMapping, Catalog
@@ -35,6 +36,13 @@ def test_user_mapping_wins_over_everything() -> None:
     """What the user maps holds even for a known image; the first pattern that fits counts."""
     catalog = Catalog({"nginx": _program, "nginx:1.*": {"absent": True}}, {"nginx": http_echo.main})
     assert catalog.resolve("nginx:1.2") is _program
+
+
+def test_an_application_object_is_no_entry() -> None:
+    """An aiohttp Application may be mapped as it is, though it is a Mapping itself."""
+    catalog = Catalog({"acme/web": web.Application()})
+    assert catalog.resolve("acme/web").__module__ == "minikube_py.images.aiohttp_app"
+    assert not catalog.absent("acme/web")
 
 
 def test_like_follows_to_another_image() -> None:
