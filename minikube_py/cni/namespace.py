@@ -49,6 +49,8 @@ class Stats:
     received: int = 0
     """Bytes."""
     sent: int = 0
+    requests: int = 0
+    """Of TCP clients, counted by the kernel; see `TcpInfo.exchanges`."""
 
 
 class NetworkNamespace:
@@ -80,6 +82,7 @@ class NetworkNamespace:
         self._connections = 0
         self._received = 0
         self._sent = 0
+        self._requests = 0
 
     def __str__(self) -> str:
         return self.name
@@ -241,6 +244,7 @@ class NetworkNamespace:
             traffic = live.traffic
             self._received += traffic.received
             self._sent += traffic.sent
+            self._requests += traffic.exchanges
             if closed:
                 closed(traffic.received, traffic.sent)
 
@@ -308,6 +312,7 @@ class NetworkNamespace:
             len(self._live),
             self._received + sum(one.received for one in traffic),
             self._sent + sum(one.sent for one in traffic),
+            self._requests + sum(one.exchanges for one in traffic),
         )
 
     async def first_bytes(self, wait_seconds: float) -> None:

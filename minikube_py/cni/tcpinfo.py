@@ -16,6 +16,7 @@ _HEAD = struct.Struct("=B")
 _AGES = struct.Struct("=IIII")  # last_data_sent, last_ack_sent, last_data_recv, last_ack_recv: milliseconds ago
 _RECEIVED = struct.Struct("=Q")
 _NOT_SENT = struct.Struct("=I")
+_SEGMENTS = struct.Struct("=II")  # data_segs_in, data_segs_out
 _SENT = struct.Struct("=QQ")  # bytes_sent, bytes_retrans
 
 _CLOSED_BY_PEER = frozenset({7, 8})
@@ -37,6 +38,9 @@ class TcpInfo:
     """Seconds since data went either way."""
     answered: bool = False
     """The last data went out: whatever was asked has (begun to be) answered."""
+    exchanges: int = 0
+    """Requests, as far as the kernel can tell: segments with data that came in or went out, whichever are fewer. On
+    loopback (MTU 64 KiB) a usual request or answer is one segment; what is pipelined counts once."""
 
 
 GONE = TcpInfo(closed_by_peer=True)
@@ -56,6 +60,7 @@ def read(sock: socket.socket) -> TcpInfo:
     last_sent, _, last_received, _ = _AGES.unpack_from(raw, 44)
     (received,) = _RECEIVED.unpack_from(raw, 128)
     (not_sent,) = _NOT_SENT.unpack_from(raw, 144)
+    segments = min(_SEGMENTS.unpack_from(raw, 152))
     sent, again = _SENT.unpack_from(raw, 200)
     # The ages come in steps of a jiffy (4 ms): equal ones can't say what came last, so they don't count as answered.
     return TcpInfo(
@@ -64,4 +69,5 @@ def read(sock: socket.socket) -> TcpInfo:
         closed_by_peer=state in _CLOSED_BY_PEER,
         quiet_for=min(last_sent, last_received) / 1000,
         answered=sent > 0 and last_sent < last_received,
+        exchanges=segments,
     )

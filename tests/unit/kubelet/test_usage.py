@@ -1,6 +1,8 @@
 """CPU by looking who runs, memory in equal parts."""
 
-from minikube_py.kubelet.usage import Sampler
+import pytest
+
+from minikube_py.kubelet.usage import RequestRates, Sampler
 
 WEB, API = ("default", "web", "c"), ("default", "api", "c")
 
@@ -30,7 +32,7 @@ def test_a_request_rate_is_that_of_the_last_window() -> None:
     assert rates.rate("a", 100, 0.0) is None
     assert rates.rate("a", 100, 0.5) is None
     assert rates.rate("a", 250, 15.0) == 10.0
-    assert rates.rate("a", 250, 30.0) == pytest.approx(150 / 29.5)
-    assert rates.rate("a", 250, 45.0) == 0.0
+    assert rates.rate("a", 270, 20.0) == pytest.approx(170 / 19.5)
+    assert rates.rate("a", 270, 45.0) == 0.0
     assert rates.rate("a", 5, 60.0) is None
     assert rates.rate("a", 35, 75.0) == 2.0
