@@ -219,7 +219,7 @@ class Composition:
             addons.COREDNS_IMAGE.rpartition(":")[0]: coredns.program(
                 self.operations, self._clock, domain=dns.domain, upstreams=dns.upstreams
             ),
-            **system_pods.programs(self.operations, self._clock),
+            **system_pods.programs(self.operations, self._clock, PROFILES[self.config.networking.cni]),
             **ingress.programs(
                 self.config.ingress.controllers,
                 self.operations,
@@ -319,7 +319,10 @@ class Composition:
         node = next(iter(self.kubelets.values()))
         door = self.fabric.listen(node.ip, API_PORT, lambda connection: connection.hand_off("127.0.0.1", port))
         self._on_stop("API server's door", door.close)
-        for obj in (*addons.kubernetes_endpoints(node.ip, API_PORT), *system_pods.components(node.node)):
+        for obj in (
+            *addons.kubernetes_endpoints(node.ip, API_PORT),
+            *system_pods.components(node.node, PROFILES[self.config.networking.cni]),
+        ):
             self.operations.create(obj)
         certificate = self.credentials.authority.cert_pem.decode()
         for config in self.operations.list("configmaps"):

@@ -15,6 +15,7 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import API, Change, Event
 from minikube_py.images.container import Container, Main
+from minikube_py.networkpolicy.profiles import Profile, SystemPods
 
 __all__ = ["IMAGES", "components", "programs"]
 
@@ -29,11 +30,13 @@ IMAGES: Mapping[str, tuple[str, ...]] = {
 """Image → the loggers whose records are its log."""
 
 
-def components(node: str) -> list[Object]:
-    """Return the static pods of the control plane's node and kube-proxy's DaemonSet, as kubeadm lays them out."""
+def components(node: str, cni: Profile) -> list[Object]:
+    """Return the control plane's static pods, kube-proxy's DaemonSet and the CNI plugin's workloads, as kubeadm and
+    the plugin lay them out."""
     return [
         *(_static_pod(name, node) for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")),
-        _kube_proxy(),
+        _workload(SystemPods("kube-proxy", f"registry.k8s.io/kube-proxy:{_VERSION}", {"k8s-app": "kube-proxy"})),
+        *(_workload(pods) for pods in cni.pods),
     ]
 
 
@@ -57,30 +60,36 @@ def _static_pod(name: str, node: str) -> Object:
     }
 
 
-def _kube_proxy() -> Object:
-    labels = {"k8s-app": "kube-proxy"}
+def _workload(pods: SystemPods) -> Object:
+    labels = dict(pods.labels)
+    containers = [{"name": pods.name, "image": pods.image}]
+    containers += [{"name": name, "image": image} for name, image in pods.more_images.items()]
     return {
         "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {"name": "kube-proxy", "namespace": "kube-system", "labels": labels},
+        "kind": pods.kind,
+        "metadata": {"name": pods.name, "namespace": "kube-system", "labels": labels},
         "spec": {
             "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": labels},
                 "spec": {
-                    "hostNetwork": True,
+                    "hostNetwork": pods.host_network,
                     "priorityClassName": "system-node-critical",
                     "tolerations": [{"operator": "Exists"}],
-                    "containers": [{"name": "kube-proxy", "image": f"registry.k8s.io/kube-proxy:{_VERSION}"}],
+                    "containers": containers,
                 },
             },
         },
     }
 
 
-def programs(api: API, clock: Clock) -> dict[str, Main]:
-    """Return the program of each component's image."""
-    return {image: _program(api, clock, image.rpartition("/")[2], loggers) for image, loggers in IMAGES.items()}
+def programs(api: API, clock: Clock, cni: Profile) -> dict[str, Main]:
+    """Return the program of each component's image; the CNI plugin's log is where denials are told."""
+    loggers = dict(IMAGES)
+    for pods in cni.pods:
+        for image in (pods.image, *pods.more_images.values()):
+            loggers[image.rpartition(":")[0]] = ("minikube_py.networkpolicy",)
+    return {image: _program(api, clock, image.rpartition("/")[2], names) for image, names in loggers.items()}
 
 
 def _program(api: API, clock: Clock, component: str, loggers: tuple[str, ...]) -> Main:
