@@ -1,20 +1,19 @@
 """Kinds that are questions, not objects: access reviews, token reviews, who am I; and the kinds of the metrics API.
 
-There is no RBAC here: who has authenticated may do everything, and the answers say so.
 Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from minikube_py.apimachinery import meta
+from minikube_py.apimachinery import errors, meta
 from minikube_py.apimachinery.meta import Object
+from minikube_py.apiserver import rbac
 from minikube_py.apiserver.credentials import Credentials, User
+from minikube_py.client.api import View
 from minikube_py.kinds.kind import Column, Kind
 
 __all__ = ["METRICS", "REVIEWS", "answer"]
-
-_ALLOWED = "minikube-py has no RBAC: every authenticated user may do everything"
 
 
 def _review(group: str, kind: str, *, namespaced: bool = False) -> Kind:
@@ -58,22 +57,25 @@ METRICS: tuple[Kind, ...] = (
 )
 
 
-def answer(kind: Kind, obj: Object, user: User, credentials: Credentials, now: float) -> Object:
+def answer(kind: Kind, obj: Object, user: User, credentials: Credentials, view: View, now: float) -> Object:
     """Return the review with its status filled in."""
     spec = meta.spec(obj)
     return {
         **obj,
         "metadata": {"creationTimestamp": None, **obj["metadata"]},
-        "status": _status(kind, spec, user, credentials, now),
+        "status": _status(kind, spec, user, credentials, view, now),
     }
 
 
-def _status(kind: Kind, spec: Mapping[str, Any], user: User, credentials: Credentials, now: float) -> Object:
+def _status(
+    kind: Kind, spec: Mapping[str, Any], user: User, credentials: Credentials, view: View, now: float
+) -> Object:
     match kind.kind:
         case "SelfSubjectRulesReview":
+            rules = [rule for rule, _ in rbac.rules_of(view, user, spec.get("namespace") or "default")]
             return {
-                "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-                "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+                "resourceRules": [rule for rule in rules if rule.get("resources")],
+                "nonResourceRules": [rule for rule in rules if rule.get("nonResourceURLs")],
                 "incomplete": False,
             }
         case "SelfSubjectReview":
@@ -85,4 +87,21 @@ def _status(kind: Kind, spec: Mapping[str, Any], user: User, credentials: Creden
                 return {"authenticated": False, "user": {}, "error": "invalid bearer token"}
             return {"authenticated": True, "user": found.info(), "audiences": spec.get("audiences") or []}
         case _:
-            return {"allowed": True, "reason": _ALLOWED}
+            asker = user
+            if kind.kind != "SelfSubjectAccessReview":
+                asker = User(spec.get("user") or "", tuple(spec.get("groups") or ()), spec.get("uid") or "")
+            verdict = rbac.authorize(view, asker, _attributes(kind, spec))
+            return {"allowed": verdict.allowed, **({"reason": verdict.because} if verdict.because else {})}
+
+
+def _attributes(kind: Kind, spec: Mapping[str, Any]) -> rbac.Attributes:
+    """Read what a review asks about."""
+    resource, path = spec.get("resourceAttributes") or {}, spec.get("nonResourceAttributes") or {}
+    if bool(resource) == bool(path):
+        at = "spec.resourceAttributes"
+        why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        raise errors.invalid(kind.kind, "", [errors.invalid_value(at, None, why)], kind.group)
+    if path:
+        return rbac.Attributes(path.get("verb") or "", path=path.get("path") or "")
+    known = ("verb", "group", "resource", "subresource", "namespace", "name")
+    return rbac.Attributes(**{name: resource.get(name) or "" for name in known})

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from minikube_py.aiokit.clock import Clock
 from minikube_py.apimachinery import errors
 from minikube_py.apimachinery.errors import StatusError
-from minikube_py.apiserver import conversion, discovery, openapi, reviews, routes
+from minikube_py.apiserver import conversion, discovery, openapi, rbac, reviews, routes
 from minikube_py.apiserver.credentials import Credentials, User
 from minikube_py.apiserver.operations import Operations
 from minikube_py.client.runtime import Runtime
@@ -47,6 +47,8 @@ Extra: TypeAlias = Callable[[Mapping[str, str]], Any | Awaitable[Any]]
 
 _KEEPALIVE = 120.0
 """Seconds an idle connection stays: longer than Go's 90, so that the client closes it and never loses a request."""
+
+_VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 _CHECKS = ("ping", "log", "etcd", "informer-sync")
 
@@ -167,6 +169,12 @@ class APIServer:
             listener.close()
             await self.stop()
             raise
+        for obj in rbac.bootstrap():
+            if (
+                self.operations.get(f"{obj['kind'].lower()}s.rbac.authorization.k8s.io", obj["metadata"]["name"])
+                is None
+            ):
+                self.operations.create(obj)
         self._ready = True
         logger.info("serving url=%s version=%s", self.url, self._version)
 
@@ -228,7 +236,10 @@ class APIServer:
         parts = routes.segments(request.rel_url.raw_path)
         user = self._authenticate(request, parts)
         exchange = Exchange(request, parts, request.query, user)
-        if (target := routes.target(parts)) is not None:
+        target = routes.target(parts)
+        if rbac.MASTERS not in user.groups:
+            self._authorize(user, exchange, target)
+        if target is not None:
             if request.method in _WRITES:
                 resource = f"{target.plural}.{target.group}" if target.group else target.plural
                 exchange.warnings += self._advice(resource, target.namespace or "", target.name)
@@ -249,13 +260,40 @@ class APIServer:
         if scheme.lower() == "bearer" and token:
             user = self.credentials.user(token.strip(), self._clock.now())
             if user is not None:
-                if name := request.headers.get("Impersonate-User"):
-                    groups = request.headers.getall("Impersonate-Group", [])
-                    return User(name, (*groups, "system:authenticated"))
-                return user
+                return self._impersonated(request, user)
         elif parts and parts[0] in _PUBLIC and not request.headers.get("Authorization"):
             return User("system:anonymous", ("system:unauthenticated",))
         raise StatusError(401, "Unauthorized", "Unauthorized")
+
+    def _impersonated(self, request: "web.BaseRequest", user: User) -> User:
+        """Return whom the user wants to be (`kubectl --as`), else the user."""
+        name = request.headers.get("Impersonate-User")
+        if not name:
+            return user
+        wanted = rbac.Attributes("impersonate", resource="users", name=name)
+        if not rbac.authorize(self.operations, user, wanted).allowed:
+            raise rbac.forbidden(user, wanted)
+        groups = request.headers.getall("Impersonate-Group", [])
+        account = name.removeprefix("system:serviceaccount:")
+        if account != name and not groups:
+            groups = ["system:serviceaccounts", f"system:serviceaccounts:{account.partition(':')[0]}"]
+        return User(name, (*groups, "system:authenticated"))
+
+    def _authorize(self, user: User, exchange: "Exchange", target: routes.Target | None) -> None:
+        """Refuse with 403 what no binding allows."""
+        if target is None:
+            path = "/" + "/".join(exchange.parts)
+            wanted = rbac.Attributes(exchange.method.lower().replace("head", "get"), path=path)
+        else:
+            verb = _VERBS.get(exchange.method, exchange.method.lower())
+            if not target.name:
+                verb = {"get": "list", "delete": "deletecollection"}.get(verb, verb)
+            if verb in ("get", "list") and (target.watch or exchange.flag("watch")):
+                verb = "watch"
+            namespace = target.namespace or (target.name if target.resource == "namespaces" else "")
+            wanted = rbac.Attributes(verb, target.group, target.plural, target.subresource, namespace, target.name)
+        if not rbac.authorize(self.operations, user, wanted).allowed:
+            raise rbac.forbidden(user, wanted)
 
     async def _resource(self, exchange: "Exchange", target: routes.Target) -> "web.StreamResponse":
         for kind in reviews.REVIEWS:

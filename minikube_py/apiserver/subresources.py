@@ -73,7 +73,7 @@ class Subresources:
             raise errors.method_not_allowed()
         obj = bodies.decode_object(await exchange.body(), exchange.content_type, kind, kind.api_version)
         now = self._clock.now()
-        return exchange.json(reviews.answer(kind, obj, exchange.user, self._credentials, now), 201)
+        return exchange.json(reviews.answer(kind, obj, exchange.user, self._credentials, self._operations, now), 201)
 
     async def _own_form(self, exchange: Exchange, target: Target, served: Served) -> web.StreamResponse:
         match exchange.method:

@@ -154,3 +154,30 @@ def test_nobody_without_the_token_reads_anything(kubectl_on: Any, minicluster_mo
         assert stat.S_IMODE(found.stat().st_mode) & 0o077 == 0 or found.is_relative_to(path.parent / "pods"), found
     assert kubectl_on("config", "current-context").startswith("mkpy-")
     assert os.fspath(path.parent) not in kubectl_on("config", "view")
+
+
+def test_roles_decide_what_others_may_do(kubectl_on: Any) -> None:
+    """The kubeconfig's user may do everything; an impersonated one, and a ServiceAccount's token, what is bound."""
+    k = kubectl_on
+    assert k("auth", "can-i", "delete", "nodes").strip().endswith("yes")
+    bob = ("--as=bob",)
+    assert k.run("auth", "can-i", "list", "pods", *bob).out == "no\n"
+    assert k.fails("get", "pods", *bob) == (
+        'Error from server (Forbidden): pods is forbidden: User "bob" cannot list resource "pods" in API group "" '
+        'in the namespace "default"'
+    )
+    k("create", "role", "reader", "--verb=get,list,watch", "--resource=pods")
+    k("create", "rolebinding", "readers", "--role=reader", "--user=bob", "--serviceaccount=default:default")
+    assert k("auth", "can-i", "list", "pods", *bob) == "yes\n"
+    assert "order-" in k("get", "pods", *bob)
+    assert "cannot delete resource" in k.fails("delete", "pods", "--all", *bob)
+    server = k("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}")
+    token = k("create", "token", "default").strip()
+
+    def status(path: str) -> str:
+        command = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Authorization: Bearer {token}"]
+        return subprocess.run([*command, server + path], capture_output=True, text=True, check=True).stdout
+
+    assert status("/api/v1/namespaces/default/pods") == "200"
+    assert status("/api/v1/namespaces/default/secrets") == "403"
+    assert "cluster-admin" in k("get", "clusterrolebindings")
