@@ -77,6 +77,29 @@ class _Issuer:
         return pair.cert_pem, pair.key_pem
 
 
+class _Identity:
+    """What pods show to the API server; the credentials are made when the first pod reads them."""
+
+    def __init__(self, composition: "Composition") -> None:
+        self._composition = composition
+
+    def token(self, namespace: str, account: str, *, seconds: int, audience: str = "") -> str:
+        stored = self._composition.operations.get("serviceaccounts", account, namespace)
+        if stored is None:
+            return ""
+        return self._composition.credentials.issue(
+            namespace,
+            account,
+            meta.uid(stored),
+            now=self._composition.now(),
+            seconds=seconds,
+            audiences=(audience,) if audience else (),
+        )
+
+    def root_certificate(self) -> str:
+        return self._composition.credentials.authority.cert_pem.decode()
+
+
 class Composition:
     """A running cluster, for code on its own event loop.
 
@@ -241,7 +264,8 @@ class Composition:
             catalog=self._catalog,
             gate=self.gate,
             published=self.endpoints_published,
-            state_dir=self._state_dir,
+            state_dir=lambda: self.state_dir,
+            identity=_Identity(self),
             cluster_domain=self.config.dns.domain,
             control_plane=index == 0,
             tainted=index == 0 and self.config.nodes > 1,
@@ -345,6 +369,10 @@ class Composition:
     def questions(self) -> Mapping[str, Callable[[Mapping[str, str]], Any]]:
         """Return what the API server answers beside the Kubernetes API: path → handler of the query."""
         return {}
+
+    def now(self) -> float:
+        """Return the cluster's time, in seconds since the epoch."""
+        return self._clock.now()
 
     @cached_property
     def credentials(self) -> "Credentials":

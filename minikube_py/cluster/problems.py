@@ -59,10 +59,12 @@ def _pods(view: View) -> Iterator[Problem]:
         for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
             waiting = (container.get("state") or {}).get("waiting")
             if waiting and waiting.get("reason") not in _WAITING_IS_FINE:
-                last = ((container.get("lastState") or {}).get("terminated") or {}).get("exitCode")
+                last = (container.get("lastState") or {}).get("terminated") or {}
+                said = f": {last['message'].strip().splitlines()[-1]}" if (last.get("message") or "").strip() else ""
                 ended = (
-                    f"; the last run ended with exit code {last} (mkpy logs {meta.name(pod)} --previous)"
-                    if last
+                    f"; the last run ended with exit code {last['exitCode']}{said} "
+                    f"(mkpy logs {meta.name(pod)} --previous)"
+                    if last.get("exitCode")
                     else ""
                 )
                 message = waiting.get("message") or ""

@@ -31,7 +31,7 @@ from minikube_py.images import environ
 from minikube_py.images.catalog import Catalog
 from minikube_py.kubelet import output
 from minikube_py.kubelet.environment import service_variables
-from minikube_py.kubelet.network import Announcer, Network
+from minikube_py.kubelet.network import Announcer, Identity, Network
 from minikube_py.kubelet.node import CAPACITY, LEASE_SECONDS, VERSION, lease_object, node_object
 from minikube_py.kubelet.worker import PodWorker
 
@@ -74,7 +74,7 @@ class Kubelet:
         catalog: Catalog,
         gate: Announcer | None = None,
         published: Callable[[], Awaitable[None]] = _at_once,
-        state_dir: Path | None = None,
+        state_dir: Path | Callable[[], Path] | None = None,
         cluster_domain: str = "cluster.local",
         control_plane: bool = False,
         tainted: bool | None = None,
@@ -83,6 +83,7 @@ class Kubelet:
         resolver: MakeResolver | None = None,
         host_resolv_conf: ResolvConf | None = None,
         labels: Mapping[str, str] | None = None,
+        identity: Identity | None = None,
         version: str = VERSION,
     ) -> None:
         self.api = api
@@ -109,6 +110,7 @@ class Kubelet:
         self._given_state_dir = state_dir
         self._made_state_dir: Path | None = None
         self._resolver = resolver
+        self.identity = identity
         self._recorder = Recorder(api, clock, "kubelet", node)
         self._events: deque[tuple[Object, str, str, str, str]] = deque()
         self._has_events = asyncio.Event()
@@ -221,8 +223,8 @@ class Kubelet:
     @property
     def state_dir(self) -> Path:
         """Where folders go; made on first use when the cluster gave none."""
-        if self._given_state_dir:
-            return self._given_state_dir
+        if self._given_state_dir is not None:
+            return self._given_state_dir() if callable(self._given_state_dir) else self._given_state_dir
         if self._made_state_dir is None:
             self._made_state_dir = Path(tempfile.mkdtemp(prefix=f"minikube-py-{self.node}-"))
         return self._made_state_dir

@@ -8,7 +8,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,9 @@ class PodFolders:
 class PodFiles(Mapping[str, Path]):
     """`Container.files`: the mounts, and the files that every pod has, which are written when somebody looks."""
 
-    def __init__(self, mounts: Mapping[str, Path], folders: PodFolders, written: Mapping[str, str]) -> None:
+    def __init__(
+        self, mounts: Mapping[str, Path], folders: PodFolders, written: Mapping[str, str | Callable[[], str]]
+    ) -> None:
         self._mounts = dict(mounts)
         self._folders = folders
         self._written = {path: text for path, text in written.items() if path not in self._mounts}
@@ -104,7 +106,8 @@ class PodFiles(Mapping[str, Path]):
     def __getitem__(self, path: str) -> Path:
         if path in self._mounts:
             return self._mounts[path]
-        return self._folders.text(path.lstrip("/"), self._written[path])
+        text = self._written[path]
+        return self._folders.text(path.lstrip("/"), text if isinstance(text, str) else text())
 
     def __iter__(self) -> Iterator[str]:
         yield from self._mounts

@@ -1,13 +1,13 @@
 """What the kubelet needs of the network below: one namespace for each pod. Implemented by `cni.fabric`."""
 
 import contextvars
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from minikube_py.apimachinery.meta import Object
 from minikube_py.cni.types import Resolver
 
-__all__ = ["Announcer", "Namespace", "Network"]
+__all__ = ["Announcer", "Identity", "Namespace", "Network"]
 
 
 class Namespace(Protocol):
@@ -35,8 +35,24 @@ class Network(Protocol):
         """Make the namespace of a pod or node with this address."""
         ...
 
+    def listen(self, ip: str, port: int, handler: Callable[[Any], object]) -> Any:
+        """Open an address of the node's; `handler` gets each connection and hands it off. OSError if it is taken."""
+        ...
+
     def real_address(self, ip: str, port: int) -> tuple[str, int]:
         """Return the address of the kernel's that stands for one of the cluster's (ports below 1024)."""
+        ...
+
+
+class Identity(Protocol):
+    """What makes a pod known to the API server; made by whoever has the cluster's credentials."""
+
+    def token(self, namespace: str, account: str, *, seconds: int, audience: str = "") -> str:
+        """Return a token of a ServiceAccount that is valid for `seconds`; "" while the account doesn't exist."""
+        ...
+
+    def root_certificate(self) -> str:
+        """Return the certificate of the cluster's authority, in PEM."""
         ...
 
 

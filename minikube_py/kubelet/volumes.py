@@ -19,6 +19,8 @@ __all__ = ["Place", "Volume", "referenced", "volume"]
 Lookup = Callable[[str, str], Object | None]
 Field = Callable[[Mapping[str, Any]], str]
 """A downwardAPI item → its text."""
+Token = Callable[[int, str], str]
+"""(seconds, audience) → a token of the pod's ServiceAccount."""
 
 
 class Place(Enum):
@@ -72,7 +74,7 @@ def _object_files(resource: str, name: str, source: Mapping[str, Any], lookup: L
     return _picked(data, source, word)
 
 
-def _projected(source: Mapping[str, Any], lookup: Lookup, text: Field) -> dict[str, bytes]:
+def _projected(source: Mapping[str, Any], lookup: Lookup, text: Field, token: Token) -> dict[str, bytes]:
     if "configMap" in source:
         return _object_files("configmaps", source["configMap"].get("name", ""), source["configMap"], lookup)
     if "secret" in source:
@@ -80,11 +82,15 @@ def _projected(source: Mapping[str, Any], lookup: Lookup, text: Field) -> dict[s
     if "downwardAPI" in source:
         return {item["path"]: text(item).encode() for item in source["downwardAPI"].get("items") or ()}
     if "serviceAccountToken" in source:
-        return {source["serviceAccountToken"].get("path") or "token": b"minikube-py"}
+        wanted = source["serviceAccountToken"]
+        value = token(int(wanted.get("expirationSeconds") or 3600), str(wanted.get("audience") or ""))
+        return {wanted.get("path") or "token": value.encode()}
     return {}
 
 
-def volume(spec: Mapping[str, Any], pod_name: str, *, lookup: Lookup, text: Field) -> Volume:
+def volume(
+    spec: Mapping[str, Any], pod_name: str, *, lookup: Lookup, text: Field, token: Token = lambda seconds, audience: ""
+) -> Volume:
     """Return what one entry of `spec.volumes` holds.
 
     Error handling: ConfigError when an object that is not optional, or a claim, is missing.
@@ -102,7 +108,7 @@ def volume(spec: Mapping[str, Any], pod_name: str, *, lookup: Lookup, text: Fiel
     if "projected" in spec:
         merged: dict[str, bytes] = {}
         for source in spec["projected"].get("sources") or ():
-            merged.update(_projected(source, lookup, text))
+            merged.update(_projected(source, lookup, text, token))
         return Volume(files=merged, mode=int(spec["projected"].get("defaultMode") or 0o644))
     if "hostPath" in spec:
         kind = spec["hostPath"].get("type") or ""
@@ -114,8 +120,18 @@ def volume(spec: Mapping[str, Any], pod_name: str, *, lookup: Lookup, text: Fiel
             claim = str(spec["persistentVolumeClaim"].get("claimName", ""))
             if lookup("persistentvolumeclaims", claim) is None:
                 raise ConfigError(f'persistentvolumeclaim "{claim}" not found')
-        return Volume(Place.CLAIM, claim)
+        return _claimed(claim, lookup)
     return Volume()
+
+
+def _claimed(claim: str, lookup: Lookup) -> Volume:
+    """Return the folder of a claim: that of the node if somebody made a volume of a node's path by hand."""
+    bound = (lookup("persistentvolumeclaims", claim) or {}).get("spec", {}).get("volumeName", "")
+    made = lookup("persistentvolumes", bound) if bound else None
+    if made is None or "pv.kubernetes.io/provisioned-by" in (made["metadata"].get("annotations") or {}):
+        return Volume(Place.CLAIM, claim)
+    source = made.get("spec", {}).get("hostPath") or made.get("spec", {}).get("local")
+    return Volume(Place.HOST, str(source["path"])) if source and source.get("path") else Volume(Place.CLAIM, claim)
 
 
 def referenced(pod_spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -121,6 +121,7 @@ class PodWorker:
         self.ip = ""
         self.namespace: Any = None
         self._leased = False
+        self._host_ports: list[Any] = []
         self._network_closed = False
         self._scope = TaskScope(f"pod {self.key}")
         self._timer: Timer | None = None
@@ -157,6 +158,7 @@ class PodWorker:
             self._later(_RETRY, self.begin)
             self._mark()
             return
+        self._open_host_ports()
         self.feed(Begin(self.ip, self._kubelet.ip))
 
     def _lease(self) -> None:
@@ -173,6 +175,26 @@ class PodWorker:
         self.namespace = kubelet.fabric.namespace(
             self.ip, hostname=self.hostname, name=str(self.key), resolver=resolver
         )
+
+    def _open_host_ports(self) -> None:
+        """Open the pod's hostPorts on the node's address: connections go to the pod, and its policies are asked."""
+        spec = meta.spec(self.pod)
+        if spec.get("hostNetwork"):
+            return  # the pod itself is at the node's address
+        for container in self._specs():
+            for port in container.get("ports") or ():
+                if port.get("hostPort") and (port.get("protocol") or "TCP") == "TCP":
+                    self._open_host_port(int(port["hostPort"]), int(port["containerPort"]), container["name"])
+
+    def _open_host_port(self, host_port: int, port: int, container: str) -> None:
+        try:
+            listener = self._kubelet.fabric.listen(
+                self._kubelet.ip, host_port, lambda connection: connection.hand_off(self.ip, port)
+            )
+        except OSError as error:
+            self._event("Warning", "HostPortConflict", f"hostPort {host_port}: {error}", container)
+        else:
+            self._host_ports.append(listener)
 
     @property
     def hostname(self) -> str:
@@ -200,7 +222,13 @@ class PodWorker:
         )
 
     def _lookup(self, resource: str, name: str) -> Object | None:
-        return self._kubelet.api.get(resource, name, self.key.namespace)
+        return self._kubelet.api.get(resource, name, "" if resource == "persistentvolumes" else self.key.namespace)
+
+    def _token(self, seconds: int, audience: str = "") -> str:
+        if self._kubelet.identity is None:
+            return ""
+        account = str(meta.spec(self.pod).get("serviceAccountName") or "default")
+        return self._kubelet.identity.token(self.key.namespace, account, seconds=seconds, audience=audience)
 
     @property
     def _ips(self) -> dict[str, str]:
@@ -220,13 +248,13 @@ class PodWorker:
             return
         for entry in referenced(spec):
             try:
-                made = volume(entry, self.key.name, lookup=self._lookup, text=self._downward)
+                made = volume(entry, self.key.name, lookup=self._lookup, text=self._downward, token=self._token)
             except ConfigError as error:
                 raise ConfigError(f'MountVolume.SetUp failed for volume "{entry["name"]}" : {error}') from None
             self.folders.put(entry["name"], made)
 
     def refresh_volumes(self) -> None:
-        """A ConfigMap or Secret changed: mounted files follow, as the kubelet's sync does."""
+        """What a volume shows has changed: its files follow, as the kubelet's sync does."""
         if self._has_folders and self.state.sandbox and not self._closed:
             try:
                 self._mount()
@@ -440,14 +468,16 @@ class PodWorker:
 
     def _files(self, spec: Mapping[str, Any], env: Mapping[str, str]) -> Mapping[str, Any]:
         mounted = self.folders.mounted(spec, env) if spec.get("volumeMounts") else {}
-        written = {
+        written: dict[str, str | Callable[[], str]] = {
             "/etc/hosts": self.etc_hosts,
             "/etc/resolv.conf": self.resolv_conf.text(),
             "/etc/hostname": f"{self.hostname}\n",
-            "/var/run/secrets/kubernetes.io/serviceaccount/namespace": self.key.namespace,
         }
-        if meta.spec(self.pod).get("automountServiceAccountToken") is False:
-            written.popitem()
+        if meta.spec(self.pod).get("automountServiceAccountToken") is not False:
+            written[f"{_ACCOUNT}/namespace"] = self.key.namespace
+            if (identity := self._kubelet.identity) is not None:  # made when somebody reads them
+                written[f"{_ACCOUNT}/token"] = lambda: self._token(_TOKEN_SECONDS)
+                written[f"{_ACCOUNT}/ca.crt"] = identity.root_certificate
         return PodFiles(mounted, self.folders, written)
 
     def _up(self, name: str, attempt: int) -> None:
@@ -470,9 +500,10 @@ class PodWorker:
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
             if isinstance(error.code, str):
                 container.print(error.code)
-        except OSError as error:
+        except OSError as error:  # most often a port that is taken: the sentence says by whom
             code, message = 1, str(error)
             container.print(f"{container.image}: {error}")
+            self._event("Warning", "Failed", f"Error: {error}", name)
         except Exception as error:
             code, message = 1, f"{type(error).__name__}: {error}"
             container.write(traceback.format_exc())
@@ -609,8 +640,11 @@ class PodWorker:
     # Change and end
 
     def changed(self, pod: Object) -> None:
-        """The stored pod changed."""
+        """The stored pod changed; files that show its labels and annotations follow."""
+        shown = [(meta.labels(one), meta.annotations(one)) for one in (self.pod, pod)]
         self.pod = pod
+        if shown[0] != shown[1]:
+            self.refresh_volumes()
         self.feed(PodChanged(pod))
 
     def open_ports(self) -> None:
@@ -696,6 +730,8 @@ class PodWorker:
     async def _release_network(self, drain: float) -> None:
         if self.namespace is not None and not self._network_closed:
             self._network_closed = True
+            while self._host_ports:
+                self._host_ports.pop().close()
             await self.namespace.close(drain)
             if self._leased:
                 self._leased = False
@@ -729,4 +765,7 @@ def _read_only(spec: Mapping[str, Any], pod: Object) -> frozenset[str]:
 
 
 _OUTPUT_LIMIT = 10 * 1024
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_TOKEN_SECONDS = 3607
+"""As long as the admission plugin of a real cluster asks for."""
 _CREATING = ("ContainerCreating", "PodInitializing")
