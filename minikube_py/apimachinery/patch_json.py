@@ -37,7 +37,9 @@ def apply(obj: Object, patch: Any) -> Object:
     try:
         patched = compiled.apply(meta.copy(obj), in_place=True)
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError, IndexError) as error:
-        raise _unprocessable(str(error)) from None
+        # "member 'x' not found in {the whole object}": the first part is what helps
+        why, found, _ = str(error).partition(" not found in ")
+        raise _unprocessable(f"{why} not found" if found else why) from None
     if not isinstance(patched, dict):
         raise _unprocessable("the patch leaves no object")
     return patched

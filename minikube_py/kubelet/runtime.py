@@ -82,7 +82,8 @@ class KubeletRuntime:
             if worker.state.over:
                 phase = worker.state.status(0.0)["phase"]
                 raise bad_request(f"cannot exec into a container in a completed pod; current phase is {phase}")
-            raise StatusError(500, "InternalError", f'container not found ("{container}")')
+            why = f'Internal error occurred: unable to upgrade connection: container not found ("{container}")'
+            raise StatusError(500, "InternalError", why)
         return worker, instance
 
     def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> LineLog:
