@@ -95,26 +95,41 @@ class Addresses:
 
 
 class RangeLock:
-    """Holds a cluster's node range for as long as it is open.
+    """Holds a cluster's ranges for as long as it is open.
 
-    Resource handling: one bound datagram socket; the kernel frees it when the process ends, however it ends.
+    Ranges with the same first address exclude each other; that two of different ones overlap isn't noticed.
+    Resource handling: one bound datagram socket each; the kernel frees them when the process ends, however it ends.
     """
 
     def __init__(self, addresses: Addresses) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            self._socket.bind((str(addresses.nodes[1]), _LOCK_PORT))
-        except OSError as error:
-            self._socket.close()
-            if error.errno != errno.EADDRINUSE:
-                raise
-            raise AddressRangeTaken(
-                f"the address range {addresses.nodes} belongs to another running cluster (see: mkpy ls); "
-                "stop it, or leave networking.nodeSubnet out so that a free range is taken"
-            ) from None
+        self._sockets: list[socket.socket] = []
+        ranges = {
+            str(network[1]): (network, setting)
+            for network, setting in (
+                (addresses.load_balancers, "loadBalancerPool"),
+                (addresses.services, "serviceSubnet"),
+                (addresses.pods, "podSubnet"),
+                (addresses.nodes, "nodeSubnet"),
+            )
+            if network.num_addresses > 1
+        }
+        for first, (network, setting) in ranges.items():
+            held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self._sockets.append(held)
+            try:
+                held.bind((first, _LOCK_PORT))
+            except OSError as error:
+                self.close()
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                raise AddressRangeTaken(
+                    f"the address range {network} belongs to another running cluster (see: mkpy ls); "
+                    f"stop it, or leave networking.{setting} out so that a free range is taken"
+                ) from None
 
     def close(self) -> None:
-        self._socket.close()
+        for held in self._sockets:
+            held.close()
 
 
 def lease_slice() -> tuple[Addresses, RangeLock]:
