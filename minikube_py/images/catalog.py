@@ -10,6 +10,7 @@ Order of decision, first match wins (DESIGN.md §3):
 
 import importlib
 import inspect
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache, partial
 from types import ModuleType
@@ -192,6 +193,8 @@ def _adapt(pattern: str, image: str, value: Any) -> Main:
             if key in value:
                 target = value[key]
                 if key != "command" and isinstance(target, str):
+                    if value.get("reload"):
+                        return _reloading(pattern, module, target, value)
                     target = _load(pattern, target)
                 return _call_adapter(module, target, value)
         raise BadMapping(f"images: {pattern!r} says nothing that can run")
@@ -232,6 +235,12 @@ async def _run_factory(factory: Callable[[], Any], container: Container) -> int 
     return await _adapt_object(made)(container)
 
 
+def _reloading(pattern: str, module: str, target: str, options: Mapping[str, Any]) -> Main:
+    from minikube_py.images.reload import reloading
+
+    return reloading(target, partial(_load, pattern, target), lambda app: _call_adapter(module, app, options))
+
+
 def _call_adapter(module: str, target: Any, options: Mapping[str, Any]) -> Main:
     adapt = importlib.import_module(f"minikube_py.images.{module}").adapt
     return cast(Callable[[Any, Mapping[str, Any]], Callable[[Container], Awaitable[int | None]]], adapt)(
@@ -250,8 +259,11 @@ def _load(pattern: str, target: str) -> Any:
         raise BadMapping(
             f"images: {pattern!r}: can't import {module_name!r} ({error}); is it on PYTHONPATH or installed here?"
         ) from error
-    except Exception as error:  # the user's code: whatever it raises is an answer
-        raise BadMapping(f"images: {pattern!r}: importing {module_name!r} raised {error!r}") from error
+    except (Exception, SystemExit) as error:  # whatever the user's code does when it is imported
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise BadMapping(
+            f"images: {pattern!r}: importing {module_name!r} raised in {where.filename}:{where.lineno}: {error!r}"
+        ) from error
     try:
         for name in path.split("."):
             found = getattr(found, name)
