@@ -324,7 +324,7 @@ def _drop_what_type_forbids(service: Object, old: Object | None) -> None:
         "externalTrafficPolicy"
     ) == before.get("externalTrafficPolicy"):
         spec.pop("externalTrafficPolicy", None)
-    if spec.get("type") != "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") == before.get(
-        "allocateLoadBalancerNodePorts"
-    ):
-        spec.pop("allocateLoadBalancerNodePorts", None)
+    if spec.get("type") != "LoadBalancer":
+        for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass"):
+            if spec.get(field) == before.get(field):
+                spec.pop(field, None)

@@ -186,6 +186,9 @@ def _by_type(service: Object) -> rules.Errors:
         if spec.get("loadBalancerClass"):
             why = "may only be used when `type` is 'LoadBalancer'"
             yield errors.forbidden_field("spec.loadBalancerClass", why)
+    elif class_ := spec.get("loadBalancerClass"):
+        for why in names.qualified_name_errors(class_):
+            yield errors.invalid_value("spec.loadBalancerClass", class_, why)
     if spec.get("healthCheckNodePort") and not (
         type_ == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
     ):
@@ -202,8 +205,10 @@ def _update(service: Object, old: Object) -> rules.Errors:
     if before and after != before:
         shown = GoText.strings(now.get("clusterIPs") or ([after] if after else None))
         yield errors.invalid_value("spec.clusterIPs[0]", shown, "may not change once set")
-    if service_type(service) == service_type(old) == "LoadBalancer" and was.get("loadBalancerClass"):
-        yield from rules.immutable(now.get("loadBalancerClass"), was["loadBalancerClass"], "spec.loadBalancerClass")
+    if service_type(service) == service_type(old) == "LoadBalancer":
+        class_ = now.get("loadBalancerClass")
+        if class_ != was.get("loadBalancerClass"):
+            yield errors.invalid_value("spec.loadBalancerClass", class_ or "null", "may not change once set")
 
 
 def row(service: Object, now: float) -> list[Any]:

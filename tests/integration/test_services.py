@@ -286,8 +286,14 @@ def test_another_class_of_balancer_is_left_alone(cluster: Cluster, namespace: st
     """loadBalancerClass is somebody else's: it stays pending, can't change, and may not be set later."""
     start(cluster, namespace, pod("one"), service(type="LoadBalancer", loadBalancerClass="acme.io/nlb"))
     assert _external(cluster, "web", namespace) == []
-    with pytest.raises(StatusError, match="field is immutable"):
+    with pytest.raises(StatusError, match="may not change once set"):
         change(cluster, "service/web", namespace, loadBalancerClass="acme.io/other")
+    assert "loadBalancerClass" not in change(cluster, "service/web", namespace, type="NodePort")["spec"]
+    assert len(_external(cluster, "web", namespace)) == 0
+    change(cluster, "service/web", namespace, type="LoadBalancer")
+    assert len(_external(cluster, "web", namespace)) == 1
+    with pytest.raises(StatusError, match="may not change once set"):
+        change(cluster, "service/web", namespace, loadBalancerClass="acme.io/nlb")
 
 
 @pytest.mark.minicluster(
