@@ -262,9 +262,9 @@ class Fabric:
 
         self._scope.spawn(carry(), name=f"splice {caller} to {ip}:{port}", context=self.context())
 
-    def run(self, program: Coroutine[Any, Any, None], name: str) -> None:
+    def run(self, program: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run what a node itself does on the network, until the fabric closes."""
-        self._scope.spawn(program, name=name, context=self.context())
+        return self._scope.spawn(program, name=name, context=self.context())
 
     # Policy
 

@@ -99,8 +99,9 @@ class Connection:
         return Outcome.HELD
 
     def serve(self, program: Callable[[TrackedSocket], Coroutine[Any, Any, None]]) -> None:
-        """Let `program` speak with the caller, and close the socket: it is the node itself that was called, no pod."""
-        self._fabric.run(program(self._socket), f"call of {self.source[0]} to {self.destination[0]}")
+        """Let `program` speak with the caller: it is the node itself that was called, no pod."""
+        task = self._fabric.run(program(self._socket), f"call of {self.source[0]} to {self.destination[0]}")
+        task.add_done_callback(lambda _: self._socket.close())  # even if it was cancelled before it began
 
     def hold(self) -> None:
         """Drop: the caller gets no answer, until the listener's held connections are judged anew or it gives up."""
