@@ -13,18 +13,31 @@ __all__ = ["NAMES", "find", "path"]
 
 MODULES = {
     "basics": "echo printf true false yes sleep seq test [ [[ basename dirname expr date clear usleep",
-    "fileops": "ls cp mv rm mkdir rmdir touch chmod chown ln stat find du df readlink realpath mktemp which dd",
-    "text": "cat tac head tail wc sort uniq cut tr tee nl rev paste fold split cmp diff",
-    "search": "grep egrep fgrep sed awk",
+    "fileops": "cp mv rm mkdir rmdir touch chmod chown ln dd",
+    "listing": "ls stat du df",
+    "paths": "readlink realpath mktemp which",
+    "finding": "find",
+    "text": "cat tac head tail wc tee nl rev split",
+    "ordering": "sort uniq",
+    "columns": "cut tr paste fold",
+    "comparison": "cmp diff",
+    "grep": "grep egrep fgrep",
+    "sed": "sed",
+    "awk": "awk",
     "processes": (
         "sh bash ash busybox env printenv xargs time timeout nohup nice ps pidof pgrep pkill kill killall id whoami "
         "uname hostname nproc uptime free top groups tty stty su arch sync"
     ),
     "archives": "tar gzip gunzip zcat base64 md5sum sha1sum sha256sum sha512sum hexdump od",
     "addresses": "ip ifconfig route arp netstat ss",
-    "dns": "nslookup dig host getent",
-    "http": "wget curl",
-    "connections": "nc netcat ping traceroute telnet redis-cli pg_isready",
+    "nslookup": "nslookup",
+    "dig": "dig",
+    "hosts": "host getent",
+    "wget": "wget",
+    "curl": "curl",
+    "nc": "nc netcat telnet",
+    "ping": "ping traceroute",
+    "databases": "redis-cli pg_isready",
 }
 NAMES = {name: module for module, names in MODULES.items() for name in names.split()}
 

@@ -7,7 +7,7 @@ import ssl
 
 from minikube_py.cni.namespace import NetworkNamespace, current
 
-__all__ = ["connect", "namespace", "reason", "why_not"]
+__all__ = ["address_of", "connect", "namespace", "reason", "shown_address", "why_not"]
 
 
 def namespace() -> NetworkNamespace | None:
@@ -39,3 +39,17 @@ async def connect(
     if context is not None:
         return await asyncio.open_connection(host, port, ssl=context, server_hostname=server_hostname or host)
     return await asyncio.open_connection(host, port)
+
+
+async def address_of(host: str) -> str:
+    """Return the first address of a name, found the pod's way; OSError (gaierror) if there is none."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, None)
+    return str(found[0][4][0])
+
+
+async def shown_address(host: str) -> str:
+    """Return the address to show in a message; the name itself where it has none."""
+    try:
+        return await address_of(host)
+    except OSError:
+        return host
