@@ -35,13 +35,21 @@ _ENTRYPOINTS = {"curlimages/curl": ("curl",), "appropriate/curl": ("curl",)}
 _SHELLS = ("sh", "bash", "ash")
 
 
+def _is_program(argv: list[str]) -> bool:
+    from minikube_py.images.shell import builtins, tools
+
+    name = argv[0].rpartition("/")[2] if argv else ""
+    return name in _SHELLS or name in tools.NAMES or name in builtins.BUILTINS
+
+
 async def main(container: Container) -> int:
     """Run the container's command; SIGTERM ends it."""
     from minikube_py.images.reference import Reference
 
     argv = list(container.argv)
-    if not container.command:
-        argv = [*_ENTRYPOINTS.get(Reference.parse(container.image).repository, ()), *argv]
+    entrypoint = () if container.command else _ENTRYPOINTS.get(Reference.parse(container.image).repository, ())
+    if entrypoint and not _is_program(argv):  # their entrypoint.sh: curl, unless a program is given (sh, sleep)
+        argv = [*entrypoint, *argv]
     container.started()
     if not argv or (len(argv) == 1 and argv[0].rpartition("/")[2] in _SHELLS and container.stdin is None):
         if container.stdin is None:

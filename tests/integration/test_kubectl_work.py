@@ -186,6 +186,30 @@ def test_run_attaches_and_hands_over_the_exit_code(kubectl_on: Any) -> None:
     assert "pods" not in k("get", "pods", "-l", "run=count", "-o", "name")
 
 
+@pytest.mark.parametrize(
+    "arguments", [["-s", "http://order"], ["sh", "-c", "curl -s http://order"]], ids=["curl", "sh"]
+)
+def test_the_curl_image_takes_options_or_a_program(kubectl_on: Any, arguments: list[str]) -> None:
+    """Its entry point puts curl before options, as the image's own script does, and runs a program as it is."""
+    run = ("run", "caller", "--image=curlimages/curl:8.10.1", "--rm", "-i", "--restart=Never", "--")
+    assert kubectl_on(*run, *arguments).startswith("One coffee, coming up.\n")
+
+
+def test_a_pod_may_ask_the_api_with_its_own_token(kubectl_on: Any, box: str) -> None:
+    """The mounted token is the ServiceAccount's: it may read the version, and what a role gives."""
+    account = "/var/run/secrets/kubernetes.io/serviceaccount"
+    ask = (
+        f'curl -s --cacert {account}/ca.crt -H "Authorization: Bearer $(cat {account}/token)" '
+        "https://kubernetes.default.svc"
+    )
+    in_box = ("exec", box, "-c", "main", "--", "sh", "-c")
+    assert '"minor":"32"' in kubectl_on(*in_box, f"{ask}/version")
+    services = f"{ask}/api/v1/namespaces/default/services"
+    assert '"code":403' in kubectl_on(*in_box, services)
+    kubectl_on("create", "rolebinding", "look", "--clusterrole=view", "--serviceaccount=default:default")
+    assert '"kind":"ServiceList"' in kubectl_on(*in_box, services)
+
+
 def test_a_session_at_a_terminal(kubectl_on: Any) -> None:
     """`run --rm -it -- sh`: a prompt, echo, name resolution as the pod, Ctrl-C, the shell's exit code."""
     arguments = ["run", "debug", "--image=busybox:1.36", "--rm", "-it", "--restart=Never", "--", "sh"]
