@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from minikube_py.cni.podloop import new_event_loop
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -23,6 +25,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
     """Fail a test that leaves a thread or an open file behind."""
+    new_event_loop().close()  # libuv keeps a pipe from a process' first loop on, for its signals
     threads = set(threading.enumerate())
     files = _open_files()
     yield

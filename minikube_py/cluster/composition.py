@@ -12,8 +12,6 @@ doors                     127.0.0.1:8080 and :8443, the API server
 import asyncio
 import logging
 import random
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -28,6 +26,7 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.apiserver.operations import Operations
 from minikube_py.client.reconcile import Agent
 from minikube_py.cluster import addons, ingress, system_pods
+from minikube_py.cluster.folder import Folder
 from minikube_py.cluster.machines import Machines
 from minikube_py.cni.addresses import Addresses, AddressRangeTaken, RangeLock, lease_slice
 from minikube_py.cni.fabric import Fabric
@@ -176,6 +175,9 @@ class Composition:
         else:
             addresses, lock = lease_slice()
             self.addresses = replace(addresses, **chosen)
+            if chosen:  # hold what was chosen, not what it takes the place of
+                lock.close()
+                lock = RangeLock(self.addresses)
         self._on_stop("address range", lock.close)
 
     def _start_store(self) -> None:
@@ -385,8 +387,9 @@ class Composition:
     def state_dir(self) -> Path:
         """The cluster's folder; made when the first file is to be written into it."""
         if self._state_dir is None:
-            self._state_dir = Path(tempfile.mkdtemp(prefix=f"minikube-py-{self.name}-"))
-            self._undo.insert(0, ("folder", lambda: shutil.rmtree(self._state_dir or "", ignore_errors=True)))
+            folder = Folder(self.name)
+            self._state_dir = folder.path
+            self._undo.insert(0, ("folder", folder.remove))
         return self._state_dir
 
     async def endpoints_published(self) -> None:

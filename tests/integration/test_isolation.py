@@ -68,3 +68,14 @@ async def test_an_async_test_takes_the_same_fixture(minicluster: Cluster) -> Non
     await minicluster.aio.wait("deployment/order")
     async with minicluster.aio.client() as http:
         assert (await http.get("http://tea.com/")).status_code == 200
+
+
+def test_a_range_that_is_taken_is_one_sentence(no_leaks: None) -> None:
+    """Whichever of the four ranges was chosen: a second cluster with it is refused at once."""
+    chosen = {"apiVersion": "minikube-py/v1alpha1", "kind": "Cluster", "networking": {"podSubnet": "127.91.0.0/16"}}
+    with (
+        Cluster(config=chosen),
+        pytest.raises(Exception, match=r"127\.91\.0\.0/16 belongs to another running cluster"),
+        Cluster(config=chosen),
+    ):
+        pass
