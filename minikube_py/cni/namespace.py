@@ -330,6 +330,11 @@ class NetworkNamespace:
             await asyncio.sleep(0.005)  # the kernel tells nobody but the pod's own protocol
         await asyncio.sleep(0.005)  # what has just arrived must be read by the protocol, too
 
+    def abort_connections(self) -> None:
+        """Reset every connection that the pod's servers have accepted and not ended."""
+        for live in [*self._live]:
+            live.abort()
+
     async def close(self, drain: float = 0.0) -> None:
         """End the pod's network: stop accepting, give connections in flight `drain` seconds, then abort what is left.
 

@@ -22,9 +22,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from minikube_py.cni.namespace import current
 from minikube_py.images.container import Container, Main
 
 __all__ = ["modules_of", "reloading"]
+
+_DRAIN = 2.0
+"""Seconds that the old program has to answer what is in flight."""
 
 _PERIOD = 0.25
 """Seconds between two looks at the files."""
@@ -123,11 +127,17 @@ def reloading(target: str, load: Callable[[], Any], make: Callable[[Any], Main])
                     inner.terminated.set()
                     if not ending.done():
                         container.print("source changed: starting anew")
-                    await asyncio.wait((running,))
+                    grace = None if ending.done() else _DRAIN
+                    await asyncio.wait((running,), timeout=grace)
                 if container.terminated.is_set() or not watching.done():
                     return await running
-                if error := running.exception():
+                if not running.done():
+                    running.cancel()
+                    await asyncio.wait((running,))
+                if not running.cancelled() and (error := running.exception()):
                     container.print(f"the old program ended with {type(error).__name__}: {error}")
+                if (namespace := current.get()) is not None:
+                    namespace.abort_connections()  # nobody is left to answer them
             finally:
                 for task in (running, watching, ending):
                     task.cancel()

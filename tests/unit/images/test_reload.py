@@ -50,7 +50,7 @@ def _write(path: Path, text: str) -> None:
 
 
 async def _until(pod: Running, text: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while True:
             try:
                 if (await pod.get("/", 8030)).text == text:
