@@ -284,6 +284,8 @@ class Composition:
         ]
         for index, name in enumerate(self.config.ingress.controllers):
             objects += ingress.objects(name, default=index == 0)
+        if self.config.ingress.enabled:
+            objects.append(ingress.gateway_class())
         for obj in objects:
             self.operations.create(obj)
 

@@ -12,13 +12,14 @@ from minikube_py.aiokit.clock import Clock
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client import API
+from minikube_py.client.reconcile import Agent as ReconcilerAgent
 from minikube_py.images.container import Main
-from minikube_py.ingress import server
+from minikube_py.ingress import gatewayagent, gatewayserver, server
 from minikube_py.ingress.agent import Agent
 from minikube_py.ingress.flavors import Flavor, flavor
 from minikube_py.ingress.tls import CertificateAuthority
 
-__all__ = ["addresses", "agents", "objects", "programs"]
+__all__ = ["addresses", "agents", "gateway_class", "objects", "programs"]
 
 
 def objects(name: str, *, default: bool, replicas: int = 1) -> list[Object]:
@@ -77,6 +78,10 @@ def programs(
 ) -> dict[str, Main]:
     """Return the controllers' images and what runs in them."""
     found: dict[str, Main] = {}
+    if names:
+        found[gatewayagent.IMAGE] = gatewayserver.program(
+            api, clock, certificate_authority=authority, https_port=https_port
+        )
     for name in names:
         it = flavor(name)
         found[it.image.rpartition(":")[0]] = server.program(
@@ -92,15 +97,29 @@ def addresses(api: API, it: Flavor) -> list[str]:
     return [entry.get("ip") or entry.get("hostname", "") for entry in entries or ()]
 
 
-def agents(names: Sequence[str], api: API, clock: Clock) -> list[Agent]:
-    """Return who writes statuses and Events: one for each controller; the first also tells of Ingresses that nobody
-    serves, and without a controller that is all there is.
+def gateway_class() -> Object:
+    """Return the class of Gateways that is there from the start."""
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "GatewayClass",
+        "metadata": {"name": "minikube-py"},
+        "spec": {"controllerName": "minikube-py.dev/gateway-controller"},
+    }
+
+
+def agents(names: Sequence[str], api: API, clock: Clock) -> list[Agent | ReconcilerAgent]:
+    """Return who writes statuses and Events: one for each controller, one for Gateways.
+
+    The first also tells of Ingresses that nobody serves, and without a controller that is all there is.
     """
     flavors = [flavor(name) for name in names]
     running = frozenset(each.controller for each in flavors)
     if not flavors:
         return [Agent(api, clock, list, flavor=None, running=running)]
     return [
-        Agent(api, clock, partial(addresses, api, each), flavor=each, reports_orphans=index == 0, running=running)
-        for index, each in enumerate(flavors)
+        *(
+            Agent(api, clock, partial(addresses, api, each), flavor=each, reports_orphans=index == 0, running=running)
+            for index, each in enumerate(flavors)
+        ),
+        ReconcilerAgent(gatewayagent.GatewayReconciler(), api, clock),
     ]

@@ -399,4 +399,4 @@ def compile_backends(rules: Rules, sources: Sources, changed: Iterable[Key], bef
 def compile_table(rules: Rules, sources: Sources) -> RoutingTable:
     """Return the table with all its backends."""
     upstreams = {key: _resolve(sources, service, key) for service, keys in rules.keys.items() for key in keys}
-    return replace(rules.table, upstreams=upstreams)
+    return replace(rules.table, upstreams={**rules.table.upstreams, **upstreams})

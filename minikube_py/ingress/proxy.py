@@ -262,7 +262,7 @@ class _Exchange:
         if fragment >= 0:
             raise _Rejected(400, "a request target has no fragment")
         proxy = self.proxy
-        match = proxy.table().route(host, path, headers, proxy.chance.random())
+        match = proxy.table().route(host, path, headers, proxy.chance.random(), method=method, query=query)
         self.record.request_id = request_id = headers.get("X-Request-ID") or f"{proxy.chance.getrandbits(128):032x}"
         if isinstance(match, NoMatch):
             raise _Rejected(404, match.reason)
@@ -295,9 +295,9 @@ class _Exchange:
             if call.target:
                 target = call.target
         if match.location.refused and match.location.backend is None:
-            raise _Rejected(503, match.location.refused)
+            raise _Rejected(match.upstream.status, match.location.refused)
         if not match.upstream.endpoints:
-            raise _Rejected(503, match.upstream.reason)
+            raise _Rejected(match.upstream.status, match.upstream.reason)
         if options.mirror:
             self._mirror(options)
         await self._forward(method, host, target, request_id)

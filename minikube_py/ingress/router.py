@@ -83,6 +83,8 @@ class Upstream:
     endpoints: tuple[Endpoint, ...] = ()
     reason: str = ""
     """Why `endpoints` is empty, in one sentence."""
+    status: int = 503
+    """What a request gets while there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,10 +297,20 @@ class RoutingTable:
                 return paths
         return self.catch_all
 
-    def route(self, host: str, path: str, headers: Mapping[str, str] = _EMPTY, chance: float = 0.999_999) -> Routed:
+    def route(
+        self,
+        host: str,
+        path: str,
+        headers: Mapping[str, str] = _EMPTY,
+        chance: float = 0.999_999,
+        *,
+        method: str = "GET",
+        query: str = "",
+    ) -> Routed:
         """Decide where a request goes.
 
-        `host` is the Host header, `path` the request's path without query, `chance` in [0, 1) decides canary weights.
+        `host` is the Host header, `path` the request's path without query, `chance` in [0, 1) decides canary weights;
+        `method` and `query` matter to the Gateway API's rules only.
         """
         if host not in self.hosts:
             host = normalize_host(host)

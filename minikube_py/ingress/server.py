@@ -28,14 +28,14 @@ from minikube_py.ingress.router import BackendKey, Endpoint, RoutingTable
 from minikube_py.ingress.sources import CONFIG_MAPS, RESOURCES, SECRETS, SERVICES, SLICES, Sources
 from minikube_py.ingress.tls import CertificateAuthority
 
-__all__ = ["CONTROLLER", "Listen", "Tables", "program"]
+__all__ = ["CONTROLLER", "GRACE", "KEEP_ALIVE", "Listen", "Tables", "program"]
 
 logger = logging.getLogger(__name__)
 
 CONTROLLER = "k8s.io/ingress-nginx"
-_KEEP_ALIVE = 75.0
+KEEP_ALIVE = 75.0
 """Seconds an idle caller may stay (ingress-nginx: keep-alive 75); also the longest a request's headers may take."""
-_GRACE = 10.0
+GRACE = 10.0
 """Seconds that running requests have after SIGTERM."""
 
 
@@ -61,6 +61,9 @@ class Tables:
     defaults: Options = DEFAULTS
     default_backend: BackendKey | None = None
     on_swap: Callable[[RoutingTable, Rules, Sources], None] | None = None
+    compile: Callable[[Sources], Rules] | None = None
+    """Instead of Ingresses (a Gateway)."""
+    resources: tuple[str, ...] = RESOURCES
     sources: Sources = field(default_factory=Sources)
     rules: Rules = field(default_factory=lambda: Rules(RoutingTable()))
     swaps: int = 0
@@ -71,7 +74,7 @@ class Tables:
     _scheduled: bool = False
 
     def start(self) -> None:
-        self._subscription = self.api.subscribe(RESOURCES, self._changed)
+        self._subscription = self.api.subscribe(self.resources, self._changed)
 
     def stop(self) -> None:
         if self._subscription is not None:
@@ -87,6 +90,8 @@ class Tables:
     def sources_changed(self, event: Event) -> None:
         before = event.old
         service = self.sources.apply(event)
+        if self.compile is not None and event.resource == SERVICES:
+            self._stale_rules = True  # a route's backend that didn't exist is in nobody's keys
         if event.resource in (SERVICES, SLICES):
             if service is not None and service in self.rules.keys:
                 self._stale_services.add(service)
@@ -104,12 +109,16 @@ class Tables:
     def table(self) -> RoutingTable:
         """Return the table of this moment."""
         if self._stale_rules:
-            self.rules = compile_rules(
-                self.sources,
-                controller=self.controller,
-                defaults=self.defaults,
-                default_backend=self.default_backend,
-                flavor=self.flavor,
+            self.rules = (
+                self.compile(self.sources)
+                if self.compile is not None
+                else compile_rules(
+                    self.sources,
+                    controller=self.controller,
+                    defaults=self.defaults,
+                    default_backend=self.default_backend,
+                    flavor=self.flavor,
+                )
             )
             self._table = compile_table(self.rules, self.sources)
         elif self._stale_services:
@@ -190,7 +199,7 @@ def program(
         try:
             tables.table()
             for secure, port in ((False, listen.http), (True, listen.https)):
-                front = Front(proxy, secure=secure, keepalive_timeout=_KEEP_ALIVE, clock=clock, relay=simple)
+                front = Front(proxy, secure=secure, keepalive_timeout=KEEP_ALIVE, clock=clock, relay=simple)
                 context = certificates.context if secure else None
                 server = await loop.create_server(front, listen.host, port, ssl=context, backlog=1024)
                 fronts.append((front, server))
@@ -212,7 +221,7 @@ def program(
             for each, _ in fronts:
                 each.pre_shutdown()  # idle callers go at once, running requests may end
             for each, _ in fronts:
-                await each.shutdown(_GRACE if container.terminated.is_set() else 0.0)
+                await each.shutdown(GRACE if container.terminated.is_set() else 0.0)
             tables.stop()
             proxy.close()
             await scope.close()

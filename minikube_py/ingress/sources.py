@@ -18,7 +18,14 @@ SERVICES = "services"
 SLICES = "endpointslices.discovery.k8s.io"
 SECRETS = "secrets"
 CONFIG_MAPS = "configmaps"
+NAMESPACES = "namespaces"
+GATEWAY_CLASSES = "gatewayclasses.gateway.networking.k8s.io"
+GATEWAYS = "gateways.gateway.networking.k8s.io"
+ROUTES = "httproutes.gateway.networking.k8s.io"
+GRANTS = "referencegrants.gateway.networking.k8s.io"
 RESOURCES = (INGRESS_CLASSES, INGRESSES, SERVICES, SLICES, SECRETS, CONFIG_MAPS)
+GATEWAY_RESOURCES = (GATEWAY_CLASSES, GATEWAYS, ROUTES, GRANTS, NAMESPACES, SERVICES, SLICES, SECRETS)
+"""What a Gateway is made of."""
 
 _SERVICE_NAME = "kubernetes.io/service-name"
 
@@ -27,7 +34,7 @@ class Sources:
     """The current objects. Never mutates one of them."""
 
     def __init__(self, objects: Iterable[tuple[str, Object]] = ()) -> None:
-        self._objects: dict[str, dict[Key, Object]] = {resource: {} for resource in RESOURCES}
+        self._objects: dict[str, dict[Key, Object]] = {resource: {} for resource in (*RESOURCES, *GATEWAY_RESOURCES)}
         self._slices: dict[Key, dict[str, Object]] = {}
         for resource, obj in objects:
             self._put(resource, meta.key(obj), obj)

@@ -73,3 +73,34 @@ def test_https_and_redirects_work_with_the_clusters_ca(mkpy: Mkpy, facts: dict[s
     log = mkpy("logs", "-n", "ingress-nginx", "deploy/ingress-nginx-controller").stdout
     assert '"GET /menu HTTP/1.1" 308' in log
     assert '"GET /menu HTTP/1.1" 200' in log
+
+
+GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: door}
+spec: {gatewayClassName: minikube-py, listeners: [{name: web, port: 80, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop}
+spec:
+  parentRefs: [{name: door}]
+  hostnames: [shop.example.org]
+  rules: [{backendRefs: [{name: shop, port: 80}]}]
+"""
+
+
+@pytest.mark.slow
+def test_a_gateway_gets_an_address_and_serves(mkpy: Mkpy, facts: dict[str, Any], tmp_path: Path) -> None:
+    """A Gateway and a route are applied; a LoadBalancer address; Programmed; an answer through it; a URL's walk."""
+    (tmp_path / "gateway.yaml").write_text(GATEWAY)
+    assert mkpy("apply", "-f", "gateway.yaml").returncode == 0
+    waited = mkpy("wait", "gateway/door", "--for=condition=Programmed", "--timeout=20s")
+    assert waited.returncode == 0, waited.stderr
+    door = json.loads(mkpy("get", "gateway", "door", "-o", "json").stdout)
+    address = f"{door['status']['addresses'][0]['value']}:{80 + facts['low_port_offset']}"
+    assert curl("-H", "Host: shop.example.org", f"http://{address}/") == "open"
+    walk = mkpy("why", "http://shop.example.org/menu")
+    assert walk.returncode == 0, walk.stderr
+    assert "Ingress default/shop: host shop.example.org path / (Prefix)" in walk.stdout

@@ -42,8 +42,8 @@ def test_unsupported_fields_exist(kind: Kind) -> None:
 
 def test_names_are_unique() -> None:
     """Two kinds under one name would hide each other."""
-    assert len({kind.resource for kind in BUILTIN}) == len(BUILTIN)
-    short = [name for kind in BUILTIN for name in kind.short_names]
+    assert len({(kind.resource, kind.version) for kind in BUILTIN}) == len(BUILTIN)
+    short = [name for name, _ in {(name, kind.resource) for kind in BUILTIN for name in kind.short_names}]
     assert len(set(short)) == len(short)
 
 

@@ -1,0 +1,110 @@
+"""A Gateway's data plane: what runs in the pods that `gatewayagent` makes for each Gateway.
+
+`--gateway=namespace/name` says whose listeners these are, `--listen=PORT/PROTOCOL` (once for each port) where.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+from minikube_py.aiokit.clock import Clock
+from minikube_py.aiokit.tasks import TaskScope
+from minikube_py.apimachinery.meta import Key
+from minikube_py.client import API
+from minikube_py.images.container import Container, Main
+from minikube_py.ingress.compile import Rules
+from minikube_py.ingress.gateway import GatewayTable, compile_gateway
+from minikube_py.ingress.pages import Style
+from minikube_py.ingress.router import RoutingTable
+from minikube_py.ingress.server import GRACE, KEEP_ALIVE, Tables
+from minikube_py.ingress.sources import GATEWAY_RESOURCES, Sources
+from minikube_py.ingress.tls import CertificateAuthority
+
+__all__ = ["program"]
+
+
+def program(
+    api: API,
+    clock: Clock,
+    *,
+    certificate_authority: CertificateAuthority | None = None,
+    https_port: Callable[[], int] = lambda: 443,
+    host: str | None = None,
+) -> Main:
+    """Return the program; bound ports are in `container.extra["ports"]`, wanted → real."""
+
+    async def main(container: Container) -> int:
+        from minikube_py.ingress.front import Front
+        from minikube_py.ingress.proxy import Proxy
+        from minikube_py.ingress.tls import Certificates
+
+        flags = [each.lstrip("-").partition("=")[::2] for each in container.argv]
+        namespace, _, name = dict(flags)["gateway"].partition("/")
+        listeners = [value.partition("/")[::2] for flag, value in flags if flag == "listen"]
+        gateway = Key(namespace, name)
+        tables = Tables(
+            api, resources=GATEWAY_RESOURCES, compile=lambda sources: compile_gateway(sources, gateway).rules
+        )
+        certificates = Certificates(certificate_authority)
+        scope = TaskScope(f"gateway {container.pod.name}")
+        ports: dict[int, GatewayTable] = {}
+        proxies: list[Proxy] = []
+
+        def swapped(table: RoutingTable, rules: Rules, sources: Sources) -> None:
+            certificates.update(rules, sources)
+            ports.clear()
+            alive = {each for upstream in table.upstreams.values() for each in upstream.endpoints}
+            for proxy in proxies:
+                proxy.pool.retain(alive)
+                proxy.balancer.forget(table.upstreams.keys())
+
+        def table_of(port: int) -> RoutingTable:
+            table = cast(GatewayTable, tables.table())
+            if port not in ports:
+                ports[port] = table.port_table(port)
+            return ports[port]
+
+        tables.on_swap = swapped
+        loop = asyncio.get_running_loop()
+        fronts: list[tuple[Front, asyncio.AbstractServer]] = []
+        bound: dict[int, int] = {}
+        tables.start()
+        try:
+            tables.table()
+            for text, protocol in listeners:
+                port, secure = int(text), protocol == "HTTPS"
+                proxy = Proxy(
+                    partial(table_of, port),
+                    clock=clock,
+                    scope=scope,
+                    write=container.write,
+                    https_port=https_port,
+                    style=Style(hsts=False),
+                )
+                proxies.append(proxy)
+                front = Front(proxy, secure=secure, keepalive_timeout=KEEP_ALIVE, clock=clock, relay=False)
+                context = certificates.context if secure else None
+                at = 0 if host is not None else port
+                server = await loop.create_server(front, host, at, ssl=context, backlog=1024)
+                fronts.append((front, server))
+                sockets = getattr(server, "sockets", None)
+                bound[port] = sockets[0].getsockname()[1] if sockets else port
+            container.extra["ports"] = bound
+            container.print(f"gateway={gateway} listening={','.join(map(str, bound)) or 'nowhere'}")
+            container.started()
+            await container.terminated.wait()
+            return 0
+        finally:
+            for _, listener in fronts:
+                listener.close()
+            for each, _ in fronts:
+                each.pre_shutdown()
+            for each, _ in fronts:
+                await each.shutdown(GRACE if container.terminated.is_set() else 0.0)
+            tables.stop()
+            for proxy in proxies:
+                proxy.close()
+            await scope.close()
+
+    return main
