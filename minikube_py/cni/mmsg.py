@@ -23,6 +23,8 @@ Datagram = tuple[bytes, tuple[str, int]]
 
 _MOST = 64
 _SLOT = 65536
+_STRIDE = _SLOT + 192
+"""From slot to slot: a power of two would put every datagram into the same few lines of the processor's cache."""
 _HEADER = 64
 """sizeof(struct mmsghdr) on 64-bit Linux: msghdr (56), msg_len (4), padding (4)."""
 _MOST_NAMES = 65536
@@ -42,18 +44,18 @@ class _Vector:
     """`_MOST` message headers with a buffer and an IPv4 address each."""
 
     def __init__(self) -> None:
-        pages = mmap.mmap(-1, _MOST * _SLOT)  # anonymous: costs nothing until touched
-        self.data = (ctypes.c_char * (_MOST * _SLOT)).from_buffer(pages)
-        self.names = ctypes.create_string_buffer(_MOST * 16)
+        self.data = mmap.mmap(-1, _MOST * _STRIDE)  # anonymous: costs nothing until touched; slices are bytes
+        self.names = mmap.mmap(-1, _MOST * 16)
         self._iov = ctypes.create_string_buffer(_MOST * 16)
         self.headers = ctypes.create_string_buffer(_MOST * _HEADER)
+        data, names = (ctypes.addressof(ctypes.c_char.from_buffer(pages)) for pages in (self.data, self.names))
         for i in range(_MOST):
-            struct.pack_into("PN", self._iov, i * 16, ctypes.addressof(self.data) + i * _SLOT, _SLOT)
+            struct.pack_into("PN", self._iov, i * 16, data + i * _STRIDE, _SLOT)
             struct.pack_into(
                 "PIxxxxPNPNi",
                 self.headers,
                 i * _HEADER,
-                ctypes.addressof(self.names) + i * 16,
+                names + i * 16,
                 16,
                 ctypes.addressof(self._iov) + i * 16,
                 1,
@@ -61,8 +63,7 @@ class _Vector:
                 0,
                 0,
             )
-        self.view = memoryview(self.data).cast("B")
-        self.name_view = memoryview(self.names).cast("B")
+        self.first = [ctypes.byref(self.headers, i * _HEADER) for i in range(_MOST)]
         self.sizes = memoryview(self._iov).cast("B").cast("Q")
         """Every second is an iov_len."""
         self.received = memoryview(self.headers).cast("B").cast("I")
@@ -98,13 +99,15 @@ class Batch:
             if code in (errno.EAGAIN, errno.EINTR):
                 return []
             raise OSError(code, os.strerror(code))
-        view, names, known = self._in.view, self._in.name_view, self._addresses
+        pages, known = self._in.data, self._addresses
+        names = self._in.names[: count * 16]
         found = []
-        for i, size in enumerate(self._in.received[14 : count * 16 : 16].tolist()):
-            name = bytes(names[i * 16 : i * 16 + 8])
-            address = known.get(name) or self._address(name)
-            start = i * _SLOT
-            found.append((bytes(view[start : start + size]), address))
+        at = start = 0
+        for size in self._in.received[14 : count * 16 : 16].tolist():
+            name = names[at : at + 8]
+            found.append((pages[start : start + size], known.get(name) or self._address(name)))
+            at += 16
+            start += _STRIDE
         return found
 
     def send(self, sock: socket.socket, datagrams: list[Datagram]) -> None:
@@ -121,16 +124,20 @@ class Batch:
 
     def _send(self, sock: socket.socket, datagrams: list[Datagram]) -> None:
         assert self._calls
-        view, names, sizes, known = self._out.view, self._out.name_view, self._out.sizes, self._names
-        for i, (data, address) in enumerate(datagrams):
-            start, size = i * _SLOT, len(data)
-            view[start : start + size] = data
-            sizes[i * 2 + 1] = size
-            names[i * 16 : i * 16 + 8] = known.get(address) or self._name(address)
-        at = 0
-        while at < len(datagrams):
-            headers = ctypes.byref(self._out.headers, at * _HEADER)
-            sent = self._calls[1](sock.fileno(), headers, len(datagrams) - at, socket.MSG_DONTWAIT)
+        pages, sizes, known = self._out.data, self._out.sizes, self._names
+        names = []
+        start, at = 0, 1
+        for data, address in datagrams:
+            size = len(data)
+            pages[start : start + size] = data
+            sizes[at] = size
+            names.append(known.get(address) or self._name(address))
+            start += _STRIDE
+            at += 2
+        self._out.names[: len(names) * 16] = b"".join(names)
+        at, count = 0, len(datagrams)
+        while at < count:
+            sent = self._calls[1](sock.fileno(), self._out.first[at], count - at, socket.MSG_DONTWAIT)
             at += sent if sent > 0 else 1  # the one that was refused is lost
 
     def _receive_singly(self, sock: socket.socket) -> list[Datagram]:
@@ -155,6 +162,6 @@ class Batch:
     def _name(self, address: tuple[str, int]) -> bytes:
         if len(self._names) >= _MOST_NAMES:
             self._names.clear()
-        name = struct.pack("=H", socket.AF_INET) + address[1].to_bytes(2, "big") + socket.inet_aton(address[0])
+        name = struct.pack("=H", socket.AF_INET) + address[1].to_bytes(2, "big") + socket.inet_aton(address[0]) + bytes(8)
         self._names[address] = name
         return name
