@@ -63,6 +63,11 @@ class PodFolders:
             target.write_text(content)
         return target
 
+    def read(self, name: str) -> str:
+        """Return what a program has put into a file of `text`; "" if nobody looked at it."""
+        file = self._own / name
+        return file.read_text("utf-8", "replace") if file.is_file() else ""
+
     def root(self, container: str, mounts: Mapping[str, Path]) -> Path:
         """Make the folder that shows a container's mounts under their own paths, for programs of this machine."""
         root = self._own / "root" / container
@@ -94,20 +99,29 @@ class PodFolders:
 
 
 class PodFiles(Mapping[str, Path]):
-    """`Container.files`: the mounts, and the files that every pod has, which are written when somebody looks."""
+    """`Container.files`: the mounts, and the files that every pod has, which are written when somebody looks.
+
+    `names` says under which name of the pod's folder a file is kept, where that is not its path.
+    """
 
     def __init__(
-        self, mounts: Mapping[str, Path], folders: PodFolders, written: Mapping[str, str | Callable[[], str]]
+        self,
+        mounts: Mapping[str, Path],
+        folders: PodFolders,
+        written: Mapping[str, str | Callable[[], str]],
+        names: Mapping[str, str],
     ) -> None:
         self._mounts = dict(mounts)
         self._folders = folders
         self._written = {path: text for path, text in written.items() if path not in self._mounts}
+        self._names = names
 
     def __getitem__(self, path: str) -> Path:
         if path in self._mounts:
             return self._mounts[path]
         text = self._written[path]
-        return self._folders.text(path.lstrip("/"), text if isinstance(text, str) else text())
+        name = self._names.get(path, path.lstrip("/"))
+        return self._folders.text(name, text if isinstance(text, str) else text())
 
     def __iter__(self) -> Iterator[str]:
         yield from self._mounts

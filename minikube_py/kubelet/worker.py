@@ -452,7 +452,7 @@ class PodWorker:
             env=env,
             ports=tcp,
             udp_ports=udp,
-            files=self._files(spec, env),
+            files=self._files(spec, env, attempt),
             working_dir=str(spec.get("workingDir") or "/"),
             tty=bool(spec.get("tty")),
             ready=_Ready(lambda: self._up(name, attempt)),
@@ -466,7 +466,7 @@ class PodWorker:
             container.stdin = asyncio.StreamReader()
         return container
 
-    def _files(self, spec: Mapping[str, Any], env: Mapping[str, str]) -> Mapping[str, Any]:
+    def _files(self, spec: Mapping[str, Any], env: Mapping[str, str], attempt: int) -> Mapping[str, Any]:
         mounted = self.folders.mounted(spec, env) if spec.get("volumeMounts") else {}
         written: dict[str, str | Callable[[], str]] = {
             "/etc/hosts": self.etc_hosts,
@@ -478,7 +478,9 @@ class PodWorker:
             if (identity := self._kubelet.identity) is not None:  # made when somebody reads them
                 written[f"{_ACCOUNT}/token"] = lambda: self._token(_TOKEN_SECONDS)
                 written[f"{_ACCOUNT}/ca.crt"] = identity.root_certificate
-        return PodFiles(mounted, self.folders, written)
+        said = str(spec.get("terminationMessagePath") or "/dev/termination-log")
+        written[said] = ""
+        return PodFiles(mounted, self.folders, written, {said: _last_words(str(spec["name"]), attempt)})
 
     def _up(self, name: str, attempt: int) -> None:
         instance = self.instances.get(name)
@@ -520,7 +522,9 @@ class PodWorker:
             self._spawn(self._release_network(0.0), "release")
 
     def _termination_message(self, name: str, instance: Instance, code: int, message: str) -> str:
-        """What the container wrote to /dev/termination-log, or with FallbackToLogsOnError the log's end."""
+        """What the container wrote to its terminationMessagePath, or with FallbackToLogsOnError the log's end."""
+        if self._has_folders and (text := self.folders.read(_last_words(name, instance.attempt))):
+            return text[:4096]
         if code and self.spec_of(name).get("terminationMessagePolicy") == "FallbackToLogsOnError":
             text = "\n".join(line.text for line in instance.log.lines()[-80:])
             return text[-2048:] or message
@@ -748,6 +752,11 @@ class PodWorker:
         await self._scope.close()
         if self._has_folders:
             self.folders.remove()
+
+
+def _last_words(container: str, attempt: int) -> str:
+    """Return where the termination message of one run of a container is kept."""
+    return f"termination/{container}-{attempt}"
 
 
 def _read_only(spec: Mapping[str, Any], pod: Object) -> frozenset[str]:

@@ -167,6 +167,31 @@ def test_exit_codes(cluster: Cluster, image: str, command: list[str], code: int)
     assert status["phase"] == ("Succeeded" if code == 0 else "Failed")
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        pytest.param({}, "beans are out\n", id="File"),
+        pytest.param({"terminationMessagePath": "/tmp/why"}, "", id="another path"),
+        pytest.param({"terminationMessagePolicy": "FallbackToLogsOnError"}, "beans are out\n", id="file before log"),
+        pytest.param(
+            {"terminationMessagePath": "/tmp/why", "terminationMessagePolicy": "FallbackToLogsOnError"},
+            "grinding",
+            id="log where the file is empty",
+        ),
+    ],
+)
+def test_last_words(cluster: Cluster, more: dict[str, str], message: str) -> None:
+    """What is written to terminationMessagePath is in the status; the log's end stands in if asked to."""
+    script = "echo grinding; echo beans are out > /dev/termination-log; exit 1"
+    spec = {"restartPolicy": "Never"}
+    cluster.apply(_pod("words", "busybox", command=["sh", "-c", script], spec=spec, **more))
+    _until(lambda: _status(cluster, "words").get("phase") == "Failed")
+    terminated = _status(cluster, "words")["containerStatuses"][0]["state"]["terminated"]
+    assert terminated.get("message", "") == message
+    cluster.delete("pod/words")
+    cluster.wait_gone("pod/words")
+
+
 def test_what_ignores_sigterm_is_killed(cluster: Cluster) -> None:
     """After the grace period the pod is gone, whatever its program thinks of it."""
     cluster.apply(_pod("mule", "acme/stubborn", spec={"terminationGracePeriodSeconds": 1}))
