@@ -40,6 +40,13 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+_LONG = 0.002
+"""Seconds of a look that is worth pacing."""
+_SHARE = 10
+"""A long look has at most a tenth of the time."""
+_LONGEST_PACE = 0.5
+"""Seconds: the most that a count may lag behind."""
+
 
 @dataclass(frozen=True, slots=True)
 class Create:
@@ -145,6 +152,9 @@ class Agent:
         self._busy = False
         self._looked: dict[Key, float] = {}
         """When each key was looked at last, for `Soon`."""
+        self._pace: dict[Key, float] = {}
+        """Of keys whose last look was a long one: seconds that `Soon` waits for the next, so that a Service or a set of
+        ten thousand pods, each of which makes it dirty, doesn't take the loop from them."""
         self._soon: dict[Key, Timer] = {}
         self._refused: dict[tuple[str, str], str] = {}
         """What each object was refused last: the same refusal on every retry is one event."""
@@ -172,7 +182,8 @@ class Agent:
         key = soon.key
         if key in self._soon:
             return
-        wait = self._looked.get(key, 0.0) + soon.within - self._clock.now()
+        within = max(soon.within, self._pace.get(key, 0.0))
+        wait = self._looked.get(key, 0.0) + within - self._clock.now()
         if wait <= 0:
             self._queue.add(key)
         else:
@@ -211,6 +222,7 @@ class Agent:
         if len(self._looked) > 4096:  # who was last looked at long ago needs no pacing
             self._looked = {known: then for known, then in self._looked.items() if then > now - 1.0}
         self._looked[key] = now
+        begun = time.perf_counter()
         try:
             actions = self.reconciler.reconcile(key, self._api, now)
             for action in actions:
@@ -224,6 +236,11 @@ class Agent:
             self._queue.retry(key)
         else:
             self._queue.forget(key)
+        took = time.perf_counter() - begun
+        if took > _LONG:
+            self._pace[key] = min(_SHARE * took, _LONGEST_PACE)
+        elif self._pace:
+            self._pace.pop(key, None)
 
     def _create(self, obj: Object, about: Object | None, created: str) -> None:
         try:

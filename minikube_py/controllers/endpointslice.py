@@ -40,11 +40,12 @@ class EndpointSliceController:
     def watches(self) -> Mapping[str, Callable[[Event, View], Iterable[Key | Soon]]]:
         return {"services": self._services.service, "pods": self._services.pod, _RESOURCE: self._slice}
 
-    def _slice(self, event: Event, view: View) -> Iterable[Key]:
-        """Somebody else touched a slice of ours: look again (our own writes are found to be right)."""
+    def _slice(self, event: Event, view: View) -> Iterable[Key | Soon]:
+        """Somebody else touched a slice of ours: look again (our own writes, found to be right, are in no hurry)."""
         labels = meta.labels(event.object)
         if labels.get(MANAGED_BY) == _ME and event.change is not Change.ADDED and labels.get(SERVICE_NAME):
-            yield Key(event.key.namespace, labels[SERVICE_NAME])
+            key = Key(event.key.namespace, labels[SERVICE_NAME])
+            yield key if event.change is Change.DELETED else Soon(key)
 
     def reconcile(self, key: Key, view: View, now: float) -> Sequence[Action]:
         service = view.get("services", key.name, key.namespace)

@@ -29,7 +29,14 @@ class ReplicaSetController:
 
     @property
     def watches(self) -> Mapping[str, Callable[[Event, View], Iterable[Key | Soon]]]:
-        return {self.resource: lambda event, view: (event.key,), "pods": self._pod}
+        return {self.resource: self._owner, "pods": self._pod}
+
+    def _owner(self, event: Event, view: View) -> Iterable[Key | Soon]:
+        """A status, which we write ourselves, is in no hurry: else each count would lead to the next at once."""
+        if _alike(event.old, event.object):
+            yield Soon(event.key, pods.pace(_replicas(event.object)))
+        else:
+            yield event.key
 
     def _pod(self, event: Event, view: View) -> Iterable[Key | Soon]:
         return pods.owned(event, view, self.kind, self.resource)
@@ -100,6 +107,11 @@ class ReplicaSetController:
         if soonest:
             actions.append(Requeue(soonest))
         return actions
+
+
+def _alike(old: Object | None, new: Object) -> bool:
+    """Tell whether only the status differs."""
+    return old is not None and old["spec"] == new["spec"] and meta.terminating(old) == meta.terminating(new)
 
 
 def _replicas(owner: Object) -> int:
