@@ -6,14 +6,16 @@ Source: https://gateway-api.sigs.k8s.io/geps/gep-1762/
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minikube_py.aiokit.clock import rfc3339
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client import Action, Create, Delete, Event, Update, UpdateStatus, View
-from minikube_py.ingress.gateway import Compiled, compile_gateway
 from minikube_py.ingress.sources import GATEWAY_CLASSES, GATEWAY_RESOURCES, GATEWAYS, ROUTES, SLICES, Sources
+
+if TYPE_CHECKING:
+    from minikube_py.ingress.gateway import Compiled
 
 __all__ = ["CONTROLLERS", "IMAGE", "GatewayReconciler"]
 
@@ -71,6 +73,8 @@ class GatewayReconciler:
         class_ = view.get(GATEWAY_CLASSES, meta.spec(gateway).get("gatewayClassName") or "")
         if class_ is None or (controller := meta.spec(class_).get("controllerName")) not in CONTROLLERS:
             return ()
+        from minikube_py.ingress.gateway import compile_gateway  # 10 ms that only a cluster with a Gateway pays
+
         sources = Sources((resource, obj) for resource in GATEWAY_RESOURCES for obj in view.list(resource))
         compiled = compile_gateway(sources, key)
         return [
@@ -88,7 +92,7 @@ class GatewayReconciler:
 
     # Pods and Service
 
-    def _provision(self, gateway: Object, compiled: Compiled, view: View) -> Iterable[Action]:
+    def _provision(self, gateway: Object, compiled: "Compiled", view: View) -> Iterable[Action]:
         namespace, name = meta.namespace(gateway), f"{meta.name(gateway)}-gateway"
         wanted = [_service(gateway, name, compiled), _deployment(gateway, name, compiled)] if compiled.ports else []
         for obj in wanted:
@@ -111,7 +115,7 @@ class GatewayReconciler:
 
     # Statuses
 
-    def _status(self, gateway: Object, compiled: Compiled, view: View, now: float) -> Iterable[Action]:
+    def _status(self, gateway: Object, compiled: "Compiled", view: View, now: float) -> Iterable[Action]:
         name = f"{meta.name(gateway)}-gateway"
         service = view.get("services", name, meta.namespace(gateway))
         deployment = view.get("deployments.apps", name, meta.namespace(gateway))
@@ -140,7 +144,7 @@ class GatewayReconciler:
         conditions = _conditions(gateway, old, (*compiled.conditions, programmed), now)
         return _with_status(gateway, {"addresses": addresses, "conditions": conditions, "listeners": listeners})
 
-    def _routes(self, key: Key, compiled: Compiled, view: View, now: float, controller: str) -> Iterable[Action]:
+    def _routes(self, key: Key, compiled: "Compiled", view: View, now: float, controller: str) -> Iterable[Action]:
         for route in view.list(ROUTES):
             parents: Sequence[Mapping[str, Any]] = meta.status(route).get("parents") or ()
             mine = {_ref(each["parentRef"]): each for each in parents if _parent(route, each["parentRef"]) == key}
@@ -198,11 +202,11 @@ def _conditions(obj: Object, before: Mapping[str, Any], wanted: Conditions, now:
     return found
 
 
-def _ports(compiled: Compiled) -> str:
+def _ports(compiled: "Compiled") -> str:
     return ",".join(f"{port}/{'HTTPS' if secure else 'HTTP'}" for port, secure in compiled.ports)
 
 
-def _metadata(gateway: Object, name: str, compiled: Compiled) -> Object:
+def _metadata(gateway: Object, name: str, compiled: "Compiled") -> Object:
     return {
         "name": name,
         "namespace": meta.namespace(gateway),
@@ -220,7 +224,7 @@ def _metadata(gateway: Object, name: str, compiled: Compiled) -> Object:
     }
 
 
-def _service(gateway: Object, name: str, compiled: Compiled) -> Object:
+def _service(gateway: Object, name: str, compiled: "Compiled") -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -236,7 +240,7 @@ def _service(gateway: Object, name: str, compiled: Compiled) -> Object:
     }
 
 
-def _deployment(gateway: Object, name: str, compiled: Compiled) -> Object:
+def _deployment(gateway: Object, name: str, compiled: "Compiled") -> Object:
     labels = {"gateway.networking.k8s.io/gateway-name": meta.name(gateway)}
     arguments = [f"--gateway={meta.namespace(gateway)}/{meta.name(gateway)}"]
     arguments += (f"--listen={each}" for each in _ports(compiled).split(",") if each)

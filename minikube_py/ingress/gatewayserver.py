@@ -6,7 +6,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from minikube_py.aiokit.clock import Clock
 from minikube_py.aiokit.tasks import TaskScope
@@ -14,12 +14,14 @@ from minikube_py.apimachinery.meta import Key
 from minikube_py.client import API
 from minikube_py.images.container import Container, Main
 from minikube_py.ingress.compile import Rules
-from minikube_py.ingress.gateway import GatewayTable, compile_gateway
 from minikube_py.ingress.pages import Style
 from minikube_py.ingress.router import RoutingTable
 from minikube_py.ingress.server import GRACE, KEEP_ALIVE, Tables
 from minikube_py.ingress.sources import GATEWAY_RESOURCES, Sources
 from minikube_py.ingress.tls import CertificateAuthority
+
+if TYPE_CHECKING:
+    from minikube_py.ingress.gateway import GatewayTable
 
 __all__ = ["program"]
 
@@ -36,6 +38,7 @@ def program(
 
     async def main(container: Container) -> int:
         from minikube_py.ingress.front import Front
+        from minikube_py.ingress.gateway import compile_gateway
         from minikube_py.ingress.proxy import Proxy
         from minikube_py.ingress.tls import Certificates
 
@@ -60,7 +63,7 @@ def program(
                 proxy.balancer.forget(table.upstreams.keys())
 
         def table_of(port: int) -> RoutingTable:
-            table = cast(GatewayTable, tables.table())
+            table = cast("GatewayTable", tables.table())
             if port not in ports:
                 ports[port] = table.port_table(port)
             return ports[port]
