@@ -129,9 +129,9 @@ def served(registry: Registry, group: str, version: str, plural: str) -> Served 
     for alias in ALIASES:
         if (alias.group, alias.version, alias.plural) == (group, version, plural):
             kind = next((k for k in registry.kinds() if k.resource == alias.storage), None)
-            if kind is None or kind.version == version:
+            if kind is None or (kind.group, kind.version) == (group, version):
                 break
-            return Served(replace(kind, group=group, version=version), alias.storage, alias)
+            return Served(_in_version(kind, alias), alias.storage, alias)
     for kind in registry.kinds():
         if kind.plural == plural and kind.group == group and kind.version == version:
             stored = registry.by_resource(kind.resource)
@@ -139,6 +139,14 @@ def served(registry: Registry, group: str, version: str, plural: str) -> Served 
                 return Served(kind, kind.resource)
             return Served(kind, kind.resource, _renaming(kind, stored))
     return None
+
+
+def _in_version(kind: Kind, alias: Alias) -> Kind:
+    """Return the kind under its other name; its table is made from the stored form."""
+    row = kind.row
+    if row is None:
+        return replace(kind, group=alias.group, version=alias.version)
+    return replace(kind, group=alias.group, version=alias.version, row=lambda obj, now: row(alias.to_storage(obj), now))
 
 
 def _renaming(kind: Kind, stored: Kind) -> Alias:

@@ -1,4 +1,4 @@
-"""Kinds that are questions, not objects: access reviews, token reviews, who am I; and the kinds of the metrics API.
+"""Kinds that are questions, not objects: access and token reviews, who am I, health; and those of the metrics API.
 
 Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/
 """
@@ -13,7 +13,7 @@ from minikube_py.apiserver.credentials import Credentials, User
 from minikube_py.client.api import View
 from minikube_py.kinds.kind import Column, Kind
 
-__all__ = ["METRICS", "REVIEWS", "answer"]
+__all__ = ["COMPONENT_STATUS", "METRICS", "REVIEWS", "answer"]
 
 
 def _review(group: str, kind: str, *, namespaced: bool = False) -> Kind:
@@ -34,6 +34,18 @@ REVIEWS: tuple[Kind, ...] = (
     _review("authorization.k8s.io", "LocalSubjectAccessReview", namespaced=True),
     _review("authentication.k8s.io", "SelfSubjectReview"),
     _review("authentication.k8s.io", "TokenReview"),
+)
+
+COMPONENT_STATUS = Kind(
+    group="",
+    version="v1",
+    kind="ComponentStatus",
+    plural="componentstatuses",
+    namespaced=False,
+    short_names=("cs",),
+    verbs=("get", "list"),
+    columns=(Column("Name"), Column("Status"), Column("Message"), Column("Error")),
+    row=lambda obj, now: [meta.name(obj), obj["conditions"][0]["type"], obj["conditions"][0]["message"], ""],
 )
 
 METRICS: tuple[Kind, ...] = (

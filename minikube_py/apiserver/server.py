@@ -127,7 +127,7 @@ class APIServer:
             key = (alias.group, alias.version, alias.plural)
             if key not in found and (served := conversion.served(self.operations.registry, *key)):
                 found[key] = served.kind
-        for kind in reviews.REVIEWS:
+        for kind in (reviews.COMPONENT_STATUS, *reviews.REVIEWS):
             found.setdefault((kind.group, kind.version, kind.plural), kind)
         return list(found.values())
 
@@ -299,6 +299,10 @@ class APIServer:
         for kind in reviews.REVIEWS:
             if (kind.group, kind.version, kind.plural) == (target.group, target.version, target.plural):
                 return await self._subresources.review(exchange, kind)
+        if (target.group, target.plural) == ("", "componentstatuses"):
+            from minikube_py.apiserver import componentstatuses
+
+            return componentstatuses.answer(exchange, target.name, self._clock.now())
         if target.group == "metrics.k8s.io":
             return self._pods.metrics(exchange, target)
         served = conversion.served(self.operations.registry, target.group, target.version, target.plural)

@@ -181,3 +181,18 @@ def test_roles_decide_what_others_may_do(kubectl_on: Any) -> None:
     assert status("/api/v1/namespaces/default/pods") == "200"
     assert status("/api/v1/namespaces/default/secrets") == "403"
     assert "cluster-admin" in k("get", "clusterrolebindings")
+
+
+def test_old_and_parallel_forms_are_served(kubectl_on: Any) -> None:
+    """Component statuses with their warning, events of events.k8s.io, autoscaling/v1: each with its table."""
+    health = kubectl_on.run("get", "cs", "--no-headers")
+    assert [line.split()[:2] for line in health.out.splitlines()] == [
+        ["controller-manager", "Healthy"],
+        ["scheduler", "Healthy"],
+        ["etcd-0", "Healthy"],
+    ]
+    assert health.err == "Warning: v1 ComponentStatus is deprecated in v1.19+\n"
+    assert "Successfully assigned" in kubectl_on("get", "events.events.k8s.io")
+    kubectl_on("autoscale", "deployment", "tea-house", "--max=3", "--cpu-percent=70")
+    assert "/70%" in kubectl_on("get", "hpa.v1.autoscaling", "tea-house")
+    assert "targetCPUUtilizationPercentage: 70" in kubectl_on("get", "hpa.v1.autoscaling", "tea-house", "-o", "yaml")
