@@ -194,5 +194,7 @@ def test_old_and_parallel_forms_are_served(kubectl_on: Any) -> None:
     assert health.err == "Warning: v1 ComponentStatus is deprecated in v1.19+\n"
     assert "Successfully assigned" in kubectl_on("get", "events.events.k8s.io")
     kubectl_on("autoscale", "deployment", "tea-house", "--max=3", "--cpu-percent=70")
-    assert "/70%" in kubectl_on("get", "hpa.v1.autoscaling", "tea-house")
-    assert "targetCPUUtilizationPercentage: 70" in kubectl_on("get", "hpa.v1.autoscaling", "tea-house", "-o", "yaml")
+    assert "/70%" in kubectl_on("get", "horizontalpodautoscalers.v1.autoscaling", "tea-house")
+    assert "targetCPUUtilizationPercentage: 70" in kubectl_on(
+        "get", "horizontalpodautoscalers.v1.autoscaling", "tea-house", "-o", "yaml"
+    )
