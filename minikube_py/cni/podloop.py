@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from minikube_py.cni import blocking
+from minikube_py.cni.datagrams import BatchTransport
 from minikube_py.cni.drop import DatagramFilter
 from minikube_py.cni.namespace import NetworkNamespace, current
 from minikube_py.cni.splice import IP_BIND_ADDRESS_NO_PORT
@@ -218,7 +219,13 @@ class PodLoop(_Loop):  # type: ignore[misc]  # see above
         if port and remote is None and namespace.fabric.deny == "drop":
             endpoint.filter = DatagramFilter(sock)
         try:
-            await super().create_datagram_endpoint(lambda: endpoint, sock=sock)
+            if endpoint.batched and remote is None:
+                transport = BatchTransport(
+                    sock, namespace.fabric.batch, endpoint, endpoint.datagrams, namespace.fabric.context()
+                )
+                endpoint.connection_made(transport)
+            else:
+                await super().create_datagram_endpoint(lambda: endpoint, sock=sock)
         except BaseException:
             sock.close()
             raise

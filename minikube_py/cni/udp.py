@@ -20,7 +20,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from minikube_py.cni.accept import Address
+from minikube_py.cni.datagrams import BatchProtocol
 from minikube_py.cni.drop import DatagramFilter
+from minikube_py.cni.mmsg import Datagram
 from minikube_py.cni.types import Flow
 
 if TYPE_CHECKING:
@@ -117,6 +119,7 @@ class Endpoint(asyncio.DatagramProtocol):
     def __init__(self, namespace: NetworkNamespace, inner: Any, port: int, peer: Address | None) -> None:
         self.namespace = namespace
         self.inner = inner
+        self.batched = isinstance(inner, BatchProtocol)
         self.port = port
         """As the pod sees it; 0 for a client socket."""
         self.via: dict[Address, _Via] = {}
@@ -145,6 +148,29 @@ class Endpoint(asyncio.DatagramProtocol):
         self.namespace.count(received=len(data))
         self.inner.datagram_received(data, addr)
 
+    def datagrams(self, received: list[Datagram]) -> list[Datagram]:
+        """Do what `datagram_received` does for a protocol that takes batches; each client is judged once."""
+        now, seen, refused = self._now(), self._seen, set()
+        for source in dict.fromkeys([source for _, source in received]):
+            if now - seen.get(source, -_ASSURED) >= _ASSURED and not self._may_receive(source):
+                refused.add(source)
+                continue
+            self._note(source, now)
+            if self.via:
+                self.via.pop(source, None)
+        if refused:
+            received = [datagram for datagram in received if datagram[1] not in refused]
+        return self._work(received) if received else []
+
+    def _work(self, received: list[Datagram]) -> list[Datagram]:
+        self.namespace.count(received=sum([len(data) for data, _ in received]))
+        try:
+            answers: list[Datagram] = self._context.run(self.inner.datagrams_received, received)
+        except Exception:
+            logger.exception("datagrams failed pod=%s port=%d", self.namespace, self.port)
+            return []
+        return answers
+
     def error_received(self, exc: Exception) -> None:
         self.inner.error_received(exc)
 
@@ -171,6 +197,19 @@ class Endpoint(asyncio.DatagramProtocol):
             self._context.run(self.inner.datagram_received, data, client)
         except Exception:
             logger.exception("datagram failed pod=%s port=%d", self.namespace, self.port)
+
+    def deliver_batch(self, received: list[Datagram], flows: dict[Address, _Flow]) -> list[Datagram]:
+        """Take datagrams that came to a Service's address; return what answers them at once."""
+        via = self.via
+        for client, flow in flows.items():
+            assert flow.via
+            via[client] = flow.via
+        answers = self._work(received)
+        for data, client in answers:
+            flow = flows[client]
+            flow.replied = True
+            flow.sent += len(data)
+        return answers
 
     def may_send(self, target: Address) -> Address | None:
         """Return the kernel's address for `target`, None if policy denies; asked at a flow's first datagram.
@@ -360,22 +399,56 @@ class UdpListener:
             return
         answers = self._answers = []
         try:
+            if len(received) > 1:
+                received = self._by_the_batch(received, answers)
             for data, client in received:
-                self._datagram(data, client)
                 if self.closed:
                     return
+                self._datagram(data, client)
         finally:
             self._answers = None
         if answers and not self.closed:
             self.fabric.batch.send(self._socket, answers)
 
-    def _datagram(self, data: bytes, client: Address) -> None:
+    def _by_the_batch(self, received: list[Datagram], answers: list[Datagram]) -> list[Datagram]:
+        """Hand datagrams to the endpoints that take batches, adding to `answers`; return those of other flows."""
+        now = self.now()
+        dropped: set[Address] = set()
+        flows: dict[Address, _Flow] = {}
+        endpoints: dict[Endpoint, dict[Address, _Flow]] = {}
+        for client in dict.fromkeys([client for _, client in received]):
+            if (flow := self._flow(client)) is None:
+                dropped.add(client)
+            elif flow.endpoint is not None and flow.endpoint.batched:
+                flow.seen = now
+                flows[client] = endpoints.setdefault(flow.endpoint, {})[client] = flow
+        if not flows and not dropped:
+            return received
+        others: list[Datagram] = []
+        groups: dict[Endpoint, list[Datagram]] = {endpoint: [] for endpoint in endpoints}
+        for datagram in received:
+            if (flow := flows.get(datagram[1])) is not None:
+                flow.received += len(datagram[0])
+                assert flow.endpoint
+                groups[flow.endpoint].append(datagram)
+            elif datagram[1] not in dropped:
+                others.append(datagram)
+        for endpoint, group in groups.items():
+            answers += endpoint.deliver_batch(group, endpoints[endpoint])
+        return others
+
+    def _flow(self, client: Address) -> _Flow | None:
+        """Return the client's flow as it is or begin one; None: dropped."""
         flow = self._flows.get(client)
         if flow is None or not flow.alive or (flow.relay is not None and self.fabric.endpoint(*flow.target)):
             if flow is not None:
                 self._drop(client)
-            if (flow := self._open(client)) is None:
-                return
+            return self._open(client)
+        return flow
+
+    def _datagram(self, data: bytes, client: Address) -> None:
+        if (flow := self._flow(client)) is None:
+            return
         flow.seen = self.now()
         flow.received += len(data)
         if flow.endpoint is not None:

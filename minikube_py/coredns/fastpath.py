@@ -10,9 +10,10 @@ fill the cache; lower-casing the wire form is safe because its length bytes (≤
 import struct
 from typing import Any, NamedTuple
 
+from minikube_py.cni.mmsg import Datagram
 from minikube_py.coredns.message import Packed
 
-__all__ = ["AnswerCache", "Edns", "Entry", "key_of", "opt_record", "size_class"]
+__all__ = ["AnswerCache", "Edns", "Entry", "answer_all", "key_of", "opt_record", "size_class"]
 
 _RD, _CD, _OPT = 1, 2, 4
 _HEADERS = {
@@ -72,7 +73,7 @@ def opt_record(*, do: bool, extended_rcode: int = 0) -> bytes:
 class Entry:
     """One finished answer for one key; `hits` and `seconds` are the metrics'."""
 
-    __slots__ = ("_rests", "_shape", "_turn", "head", "hits", "info", "seconds")
+    __slots__ = ("_rests", "_shape", "_turn", "head", "hits", "info", "seconds", "whole")
 
     def __init__(self, packed: Packed, *, rd: bool, cd: bool, edns: Edns | None, limit: int, info: Any = None) -> None:
         """`limit` is the most bytes of a reply after its first 12 and its question."""
@@ -99,6 +100,8 @@ class Entry:
         before, after = b"".join(fixed), b"".join((*authority, *additional, opt))
         self._shape = (before, packed.rotating, window, after)
         self._rests = tuple(self._rotated(turn) for turn in range(max(count, 1))) if count <= _PRECOMPUTED else ()
+        self.whole = self._rests[0] if len(self._rests) == 1 else b""
+        """What follows the question, if it is always the same."""
 
     def _rotated(self, turn: int) -> bytes:
         before, records, window, after = self._shape
@@ -128,6 +131,38 @@ def _fitting(records: tuple[bytes, ...], room: int) -> tuple[tuple[bytes, ...], 
         room -= len(record)
         kept.append(record)
     return tuple(kept), room, False
+
+
+def answer_all(
+    cache: "AnswerCache", received: list[Datagram]
+) -> tuple[list[Datagram], list["Entry"], list[Datagram], list[Datagram]]:
+    """Return the replies to the queries with finished answers, their entries, those queries, and the other queries."""
+    headers, get, revive = _HEADERS.get, cache.get, cache.revive
+    replies: list[Datagram] = []
+    entries: list[Entry] = []
+    known: list[Datagram] = []
+    others: list[Datagram] = []
+    for datagram in received:
+        data, client = datagram
+        # Ordinary queries without EDNS are recognised here; key_of knows all (a call costs as much as all of this).
+        tag = headers(data[2:12])
+        if tag is not None and tag < _OPT and len(data) == (end := data.find(0, 12) + 5) and end > 16:
+            key = data[12:].lower() + _TAGS[tag]
+        elif tag is None or (found := key_of(data)) is None:
+            others.append(datagram)
+            continue
+        else:
+            key, end = found
+        entry = get(key)
+        if entry is None:
+            if (entry := revive(key)) is None:
+                others.append(datagram)
+                continue
+            get = cache.get
+        replies.append((data[:2] + entry.head + data[12:end] + (entry.whole or entry.rest()), client))
+        entries.append(entry)
+        known.append(datagram)
+    return replies, entries, known, others
 
 
 class AnswerCache:

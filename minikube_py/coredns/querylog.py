@@ -4,10 +4,12 @@ Source: https://coredns.io/plugins/log/
 """
 
 import re
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 from minikube_py.aiokit.clock import Clock, Timer
+from minikube_py.cni.mmsg import Datagram
 from minikube_py.coredns.message import Question, parent_of
 from minikube_py.coredns.plugins.plugin import LogRule
 from minikube_py.coredns.plugins.settings import COMMON
@@ -46,6 +48,7 @@ class ReplyInfo(NamedTuple):
     proto: str
 
 
+@lru_cache(256)
 def rflags(flags: int) -> str:
     return ",".join(name for bit, name in _FLAGS if flags & bit)
 
@@ -106,6 +109,12 @@ def line(format_: str, client: Any, data: bytes, info: ReplyInfo, seconds: float
     return "[INFO] " + re.sub(r"\{(>?[a-z/]+)\}", lambda m: str(values.get(m[1], "-")), format_)
 
 
+class Logged(Protocol):
+    """A finished answer (fastpath.Entry)."""
+
+    info: ReplyInfo
+
+
 class QueryLog:
     """Collects what was answered and writes it soon after.
 
@@ -124,12 +133,28 @@ class QueryLog:
 
     def add(self, client: Any, data: bytes, info: ReplyInfo, seconds: float) -> None:
         """Note a reply to the query `data`, given after `seconds`."""
-        if self._timer is None:
-            self._timer = self._clock.call_later(_DELAY, self._due)
-        if len(self._pending) < _MOST:
+        if self._has_room():
             self._pending.append((client, data, info, seconds))
         else:
             self._left_out += 1
+
+    def _has_room(self) -> bool:
+        """Tell whether a line has a chance to be written, and see to it that somebody writes soon."""
+        room = len(self._pending) < _MOST - self._written or self._clock.now() - self._since >= 1.0
+        if self._timer is None:
+            self._timer = self._clock.call_later(_DELAY if room else 1.0, self._due)
+        return room and len(self._pending) < _MOST
+
+    def add_all(self, received: list[Datagram], entries: Sequence[Logged], seconds: float) -> None:
+        """Note replies to a batch of queries, each given after `seconds`; those without a format are left out."""
+        if not self._has_room():
+            self._left_out += len(entries)
+            return
+        self._pending += [
+            (client, data, entry.info, seconds)
+            for (data, client), entry in zip(received, entries, strict=True)
+            if entry.info.formats
+        ]
 
     def _due(self) -> None:
         self._timer = None
