@@ -155,7 +155,9 @@ def _kind(kind: str, short: str, *, baseline: bool) -> Kind:
 
     @rules.collected
     def validate(policy: Object, old: Object | None) -> rules.Errors:
-        yield from structural(policy, old)
+        if found := list(structural(policy, old)):
+            yield from found
+            return  # the rest reads what the schema promises
         if baseline and meta.name(policy) != "default":
             why = 'Only one baseline admin network policy with metadata.name="default" can be created in the cluster'
             yield errors.invalid_value("metadata.name", meta.name(policy), why)

@@ -119,13 +119,30 @@ def _errors(manifest: Manifest, registry: Registry, defined: Mapping[tuple[str, 
     wrong = structural.check(kind.schema, obj) if kind is not None and kind.schema is not None else schema.check(obj)
     for error in wrong:
         if error.kind == "type":
-            yield manifest.problem(error.path, error.message)
+            yield manifest.problem(error.path, error.message + _advice(obj, error))
         else:
             hint = f', did you mean "{error.suggestion}"?' if error.suggestion else ""
             yield manifest.problem(error.path, f"unknown field{hint}")
     if kind is None or any(error.kind == "type" for error in wrong):
         return
     yield from _semantic(manifest, kind)
+
+
+def _advice(obj: Object, error: schema.SchemaError) -> str:
+    """Return what to write instead, for the type errors that YAML itself lays as traps."""
+    value: Any = obj
+    for step in re.findall(r"[^.\[\]]+", error.path):
+        if isinstance(value, list) and step.isdigit() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    if isinstance(value, bool) and error.message.endswith("of type string"):
+        return ": YAML reads yes, no, on, off, y and n as true or false; put it in quotes"
+    if isinstance(value, int | float) and error.message.endswith("of type string"):
+        return f': put it in quotes: "{value}"'
+    if isinstance(value, str) and re.fullmatch(r"-?\d+", value) and "int" in error.message.rpartition(" ")[2]:
+        return f": write {value} without quotes"
+    return ""
 
 
 def _semantic(manifest: Manifest, kind: Kind) -> Iterator[Problem]:

@@ -161,3 +161,21 @@ def test_any_json_is_checked_without_failing(kind: Any, body: Object) -> None:
     source = parse("kind: x")[0]
     obj = {**body, "apiVersion": kind.api_version, "kind": kind.kind}
     check([Manifest(obj, "f.yaml", source._source)], Registry())
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        pytest.param("metadata: {name: a, labels: {x: no}}", "put it in quotes", id="no is false"),
+        pytest.param(
+            "metadata: {name: a, labels: {x: 8}}", 'put it in quotes: "8"', id="a number where text is wanted"
+        ),
+        pytest.param(
+            'metadata: {name: a}\nspec: {ports: [{port: "80"}]}', "write 80 without quotes", id="a quoted port"
+        ),
+    ],
+)
+def test_the_traps_of_yaml_are_told(text: str, advice: str) -> None:
+    """Go's words for a wrong type, and behind them what to write instead."""
+    report = check(parse(f"apiVersion: v1\nkind: Service\n{text}\n"), Registry())
+    assert advice in "\n".join(map(str, report.errors))
