@@ -138,10 +138,10 @@ def test_a_failing_container_backs_off_and_says_why(cluster: Cluster) -> None:
 
     def waiting() -> Any:
         status = _status(cluster, "crash").get("containerStatuses", [{}])[0]
-        return status if "waiting" in status.get("state", {}) and status.get("restartCount") else None
+        reason = status.get("state", {}).get("waiting", {}).get("reason")
+        return status if reason == "CrashLoopBackOff" and status.get("restartCount") else None
 
     status = _until(waiting)
-    assert status["state"]["waiting"]["reason"] == "CrashLoopBackOff"
     last = status["lastState"]["terminated"]
     assert (last["exitCode"], last["reason"], last["message"]) == (1, "Error", "RuntimeError: no beans left")
     assert "about to fail" in cluster.logs("pod/crash")
@@ -286,3 +286,98 @@ def test_folders_and_processes_end_with_the_cluster(tmp_path: Path, cluster: Clu
         assert [path.name for path in (folder / "claims").rglob("*")] == ["default", "data"]
     assert not folder.exists()
     assert subprocess.run(["ps", "-p", str(pid)], capture_output=True, check=False).returncode == 1
+
+
+def test_liveness_restarts_and_the_previous_log_stays(cluster: Cluster) -> None:
+    """A failing liveness probe kills the container; `logs --previous` shows what it said."""
+    probe = {"exec": {"command": ["cat", "/tmp/healthy"]}, "periodSeconds": 1, "failureThreshold": 1}
+    ill = "touch /tmp/healthy; sleep 1; rm /tmp/healthy; while true; do sleep 0.05; done"
+    script = f"trap 'echo asked to stop; exit 0' TERM; echo alive; {ill}"
+    pod = _pod(
+        "patient",
+        "busybox",
+        command=["sh", "-c", script],
+        livenessProbe=probe,
+        spec={"terminationGracePeriodSeconds": 1},
+    )
+    cluster.apply(pod)
+    _until(lambda: _status(cluster, "patient").get("containerStatuses", [{}])[0].get("restartCount"), 15)
+    _until(lambda: any(e["reason"] == "Unhealthy" and "Liveness" in e["message"] for e in cluster.get("events")))
+    previous = cluster.local.runtime.log("default", "patient", "patient", previous=True)
+    assert [line.text for line in previous.lines()] == ["alive", "asked to stop"]
+    cluster.delete("pod/patient")
+
+
+def test_startup_probe_gates_readiness(cluster: Cluster) -> None:
+    """Readiness isn't asked before the startup probe has succeeded."""
+    mount = {"name": "state", "mountPath": "/state"}
+    pod = _pod(
+        "slow",
+        "busybox",
+        command=["sh", "-c", "sleep 600"],
+        volumeMounts=[mount],
+        startupProbe={"exec": {"command": ["cat", "/state/up"]}, "periodSeconds": 1, "failureThreshold": 30},
+        readinessProbe={"exec": {"command": ["sh", "-c", "echo asked >> /state/asked"]}, "periodSeconds": 1},
+        spec={"volumes": [{"name": "state", "emptyDir": {}}]},
+    )
+    cluster.apply(pod)
+    _until(lambda: _status(cluster, "slow").get("phase") == "Running")
+    time.sleep(0.3)
+    assert _status(cluster, "slow")["containerStatuses"][0]["started"] is False
+    assert cluster.exec("pod/slow", ["sh", "-c", "ls /state"]).stdout == ""
+    cluster.exec("pod/slow", ["touch", "/state/up"])
+    cluster.wait("pod/slow", condition="Ready")
+    assert "asked" in cluster.exec("pod/slow", ["cat", "/state/asked"]).stdout
+
+
+def test_prestop_runs_before_sigterm(cluster: Cluster) -> None:
+    """The hook's output file is there when the program is told to end."""
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "diary"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    script = "trap 'echo sigterm >> /d/diary; exit 0' TERM; while true; do sleep 0.05; done"
+    pod = _pod(
+        "writer",
+        "busybox",
+        command=["sh", "-c", script],
+        lifecycle={"preStop": {"exec": {"command": ["sh", "-c", "echo prestop >> /d/diary"]}}},
+        volumeMounts=[{"name": "d", "mountPath": "/d"}],
+        spec={
+            "terminationGracePeriodSeconds": 3,
+            "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "diary"}}],
+        },
+    )
+    cluster.apply(claim, pod)
+    cluster.wait("pod/writer", condition="Ready")
+    cluster.delete("pod/writer")
+    cluster.wait_gone("pod/writer")
+    diary = next(cluster.local.state_dir.rglob("diary/diary"))
+    assert diary.read_text().split() == ["prestop", "sigterm"]
+
+
+def test_sidecar_starts_first_and_ends_last(cluster: Cluster) -> None:
+    """A Job's pod with a restartable init container completes: the sidecar is stopped after the main container."""
+    sidecar = {"name": "proxy", "image": "traefik/whoami", "args": ["--port=9005"], "restartPolicy": "Always"}
+    sidecar["startupProbe"] = {"tcpSocket": {"port": 9005}, "periodSeconds": 1}  # type: ignore[assignment]
+    main = ["sh", "-c", "wget -qO- http://localhost:9005/ | grep Hostname"]
+    spec = {"initContainers": [sidecar], "restartPolicy": "Never"}
+    cluster.apply(_pod("batch", "busybox", command=main, spec=spec))
+    _until(lambda: _status(cluster, "batch").get("phase") == "Succeeded")
+    assert cluster.logs("pod/batch", container="batch") == "Hostname: batch\n"
+
+
+def test_readiness_gate_holds_back_traffic(cluster: Cluster) -> None:
+    """The pod's containers are ready, the pod is not, until somebody sets the gate's condition."""
+    spec = {"readinessGates": [{"conditionType": "acme.example/approved"}]}
+    cluster.apply(_pod("gated", "traefik/whoami", args=["--port=9006"], spec=spec))
+    conditions = _until(
+        lambda: (
+            {c["type"]: c["status"] for c in _status(cluster, "gated").get("conditions", ())}
+            if _status(cluster, "gated").get("phase") == "Running"
+            else None
+        )
+    )
+    assert (conditions["ContainersReady"], conditions["Ready"]) == ("True", "False")
