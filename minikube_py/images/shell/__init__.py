@@ -21,11 +21,11 @@ from minikube_py.client.runtime import Streams
 from minikube_py.images.container import Container
 from minikube_py.images.exec import NotFound, PermissionDenied
 from minikube_py.images.shell import tools
-from minikube_py.images.shell.files import View, files_of
 from minikube_py.images.shell.interpreter import Shell
 from minikube_py.images.shell.process import table_of
 from minikube_py.images.shell.streams import EMPTY, Called, Feed, Sink, Source
 from minikube_py.images.shell.terminal import Terminal
+from minikube_py.images.shell.view import View, files_of
 
 __all__ = ["execute", "has", "run"]
 

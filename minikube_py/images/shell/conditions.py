@@ -6,7 +6,7 @@ Source: POSIX XCU test, and bash for `[[ ]]`. Leaves out: -ef across mounts, -N,
 import re
 from collections.abc import Callable, Sequence
 
-from minikube_py.images.shell.files import View
+from minikube_py.images.shell.view import View
 
 __all__ = ["NUMERIC", "ConditionError", "binary", "is_unary", "test", "unary"]
 

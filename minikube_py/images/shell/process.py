@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from minikube_py.images.container import Container
-from minikube_py.images.shell.files import View
 from minikube_py.images.shell.streams import Sink, Source
+from minikube_py.images.shell.view import View
 
 if TYPE_CHECKING:
     from minikube_py.images.shell.interpreter import Shell

@@ -5,6 +5,7 @@ behind any of it.
 """
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -12,6 +13,9 @@ __all__ = ["EMPTY", "NULL", "Bytes", "Called", "Collected", "Feed", "Pipe", "Sin
 
 _CAPACITY = 65536
 """Bytes in a pipe before its writer waits: Linux' default."""
+
+_MOST = 256 << 20
+"""Bytes that a tool may take in at once: `sort /dev/zero` fails instead of taking the machine's memory."""
 
 
 class Source:
@@ -45,6 +49,8 @@ class Source:
             if at >= 0 or self._ended:
                 break
             start = len(self._buffer)
+            if start > _MOST:
+                raise OSError(errno.ENOMEM, "out of memory")
             self._take(await self._more())
         at = at + 1 if at >= 0 else len(self._buffer)
         data = bytes(self._buffer[:at])
@@ -52,10 +58,13 @@ class Source:
         return data
 
     async def rest(self) -> bytes:
-        """Return all until the end."""
-        chunks = []
+        """Return all until the end; OSError ENOMEM beyond what a container may hold."""
+        chunks, size = [], 0
         while data := await self.read():
             chunks.append(data)
+            size += len(data)
+            if size > _MOST:
+                raise OSError(errno.ENOMEM, "out of memory")
         return b"".join(chunks)
 
     def close(self) -> None:
@@ -130,12 +139,14 @@ class Called:
 
 
 class Collected:
-    """A sink that keeps everything: `$(…)`."""
+    """A sink that keeps everything: `$(…)`; OSError ENOMEM beyond what a container may hold."""
 
     def __init__(self) -> None:
         self.data = bytearray()
 
     async def write(self, data: bytes) -> None:
+        if len(self.data) > _MOST:
+            raise OSError(errno.ENOMEM, "out of memory")
         self.data += data
 
     def close(self) -> None:

@@ -1,0 +1,220 @@
+"""Builtins that change what a shell remembers: cd, export, readonly, local, declare, unset, set, shift, getopts, let.
+
+Leaves out: arrays, `umask`'s effect.
+"""
+
+import re
+from collections.abc import Mapping
+
+from minikube_py.images.shell.builtins.words import number
+from minikube_py.images.shell.expansion import ExpansionError
+from minikube_py.images.shell.process import Process, Tool, UsageError
+
+__all__ = ["BUILTINS"]
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+
+
+async def _cd(p: Process) -> int:
+    args = [arg for arg in p.args if arg not in ("-L", "-P", "--")]
+    shell = p.shell
+    target = args[0] if args else shell.variables.get("HOME", "/")
+    if target == "-":
+        target = shell.variables.get("OLDPWD", p.view.cwd)
+        await p.out(f"{target}\n")
+    path = shell.view.path(target or ".")
+    if not shell.view.is_dir(path):
+        exists = shell.view.exists(path)
+        await shell.complain(
+            f"cd: can't cd to {target}: {'Not a directory' if exists else 'No such file or directory'}"
+        )
+        return 1 if shell.bash else 2
+    shell.variables["OLDPWD"] = shell.view.cwd
+    shell.view.cwd = shell.variables["PWD"] = path
+    return 0
+
+
+async def _pwd(p: Process) -> int:
+    await p.out(f"{p.shell.view.cwd}\n")
+    return 0
+
+
+async def _declare(p: Process) -> int:
+    """export, readonly, local, declare."""
+    shell = p.shell
+    word = p.name
+    flags = "".join(arg[1:] for arg in p.args if re.fullmatch(r"-[a-zA-Z]+", arg))
+    args = [arg for arg in p.args if not re.fullmatch(r"-[a-zA-Z]+|--", arg)]
+    if "a" in flags or "A" in flags:
+        raise UsageError("arrays are not supported by the built-in shell", 2)
+    if word == "local" and not shell.locals:
+        raise UsageError("not in a function", 1)
+    if not args or "p" in flags:
+        names = shell.read_only if word == "readonly" else shell.exported if word == "export" else set(shell.variables)
+        for name in sorted(names & set(shell.variables)):
+            await p.out(f"{word} {name}='{shell.variables[name]}'\n")
+        return 0
+    for arg in args:
+        name, equals, value = arg.partition("=")
+        append = name.endswith("+")
+        name = name.removesuffix("+")
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"{arg}: bad variable name", 2)
+        if word == "export" and "n" in flags:
+            shell.exported.discard(name)
+            continue
+        if word in ("local", "declare", "typeset") and shell.locals and "g" not in flags:
+            shell.locals[-1].setdefault(name, shell.variables.get(name))
+            if not equals:
+                shell.variables.pop(name, None)
+        if equals:
+            shell.assign(name, shell.variables.get(name, "") + value if append else value)
+        if word == "export" or "x" in flags:
+            shell.exported.add(name)
+        if word == "readonly" or "r" in flags:
+            shell.read_only.add(name)
+    return 0
+
+
+async def _unset(p: Process) -> int:
+    shell = p.shell
+    functions = False
+    for arg in p.args:
+        if arg in ("-f", "-v"):
+            functions = arg == "-f"
+        elif functions:
+            shell.functions.pop(arg, None)
+        elif arg in shell.read_only:
+            raise UsageError(f"{arg}: is read only", 2)
+        else:
+            if shell.variables.pop(arg, None) is None:
+                shell.functions.pop(arg, None)
+            shell.exported.discard(arg)
+    return 0
+
+
+_LONG = {
+    "errexit": "e",
+    "nounset": "u",
+    "xtrace": "x",
+    "noglob": "f",
+    "allexport": "a",
+    "noclobber": "C",
+    "verbose": "v",
+}
+
+
+async def _set(p: Process) -> int:
+    shell, args = p.shell, list(p.args)
+    if not args:
+        for name in sorted(shell.variables):
+            await p.out(f"{name}='{shell.variables[name]}'\n")
+        return 0
+    while args:
+        arg = args.pop(0)
+        if arg == "--":
+            shell.positional = args
+            return 0
+        if arg in ("-o", "+o") or (arg[:1] in "-+" and arg[-1:] == "o" and len(arg) > 2):
+            letters = [char for char in arg[1:] if char != "o"]
+            if args:
+                name = args.pop(0)
+                if name not in _LONG and name not in ("pipefail", "vi", "emacs"):
+                    raise UsageError(f"illegal option -o {name}", 2)
+                letters.append(_LONG.get(name, name))
+        elif arg[:1] in "-+" and len(arg) > 1:
+            letters = list(arg[1:])
+        else:
+            shell.positional = [arg, *args]
+            return 0
+        for letter in letters:
+            (shell.options.add if arg[0] == "-" else shell.options.discard)(letter)
+    return 0
+
+
+async def _shift(p: Process) -> int:
+    count = number(p.args[0]) if p.args else 1
+    if count > len(p.shell.positional):
+        return 1
+    p.shell.positional = p.shell.positional[count:]
+    return 0
+
+
+async def _getopts(p: Process) -> int:
+    shell = p.shell
+    if len(p.args) < 2:
+        raise UsageError("usage: getopts optstring var [arg...]", 2)
+    spec, name = p.args[:2]
+    args = p.args[2:] or shell.positional
+    index = int(shell.variables.get("OPTIND", "1"))
+    offset = int(shell.variables.get("_OPTOFFSET", "1"))
+    if index > len(args) or not args[index - 1].startswith("-") or args[index - 1] in ("-", "--"):
+        if index <= len(args) and args[index - 1] == "--":
+            index += 1
+        shell.variables.update({"OPTIND": str(index), name: "?"})
+        return 1
+    word = args[index - 1]
+    letter = word[offset]
+    at = spec.find(letter) if letter != ":" else -1
+    value = letter
+    shell.variables.pop("OPTARG", None)
+    if at < 0:
+        value = "?"
+        if spec.startswith(":"):
+            shell.variables["OPTARG"] = letter
+        else:
+            await p.shell.complain(f"illegal option -- {letter}")
+    elif spec[at + 1 : at + 2] == ":":
+        if word[offset + 1 :]:
+            shell.variables["OPTARG"] = word[offset + 1 :]
+        elif index < len(args):
+            index += 1
+            shell.variables["OPTARG"] = args[index - 1]
+        else:
+            value = ":" if spec.startswith(":") else "?"
+            if value == ":":
+                shell.variables["OPTARG"] = letter
+            else:
+                await p.shell.complain(f"option requires an argument -- {letter}")
+        offset = len(word)
+    offset += 1
+    if offset >= len(word):
+        index, offset = index + 1, 1
+    shell.variables.update({"OPTIND": str(index), "_OPTOFFSET": str(offset), name: value})
+    return 0
+
+
+async def _let(p: Process) -> int:
+    from minikube_py.images.shell.arithmetic import ArithmeticSyntaxError, evaluate
+
+    value = 0
+    for arg in p.args:
+        try:
+            value = evaluate(arg, p.shell.variables)
+        except ArithmeticSyntaxError as error:
+            raise ExpansionError(str(error)) from None
+    return int(not value)
+
+
+async def _umask(p: Process) -> int:
+    if not p.args:
+        await p.out("0022\n")
+    return 0
+
+
+BUILTINS: Mapping[str, Tool] = {
+    "cd": _cd,
+    "declare": _declare,
+    "export": _declare,
+    "getopts": _getopts,
+    "let": _let,
+    "local": _declare,
+    "pwd": _pwd,
+    "readonly": _declare,
+    "set": _set,
+    "shift": _shift,
+    "typeset": _declare,
+    "umask": _umask,
+    "unset": _unset,
+}

@@ -1,0 +1,73 @@
+"""`>`, `<`, `>&`, `<<` and their like: the descriptors a command runs with.
+
+Leaves out: `<>` for writing.
+"""
+
+from typing import TYPE_CHECKING
+
+from minikube_py.images.shell.state import Descriptors
+from minikube_py.images.shell.streams import EMPTY, NULL, Bytes, Sink, Source
+from minikube_py.images.shell.syntax import (
+    Redirect,
+)
+
+if TYPE_CHECKING:
+    from minikube_py.images.shell.interpreter import Shell
+
+__all__ = ["redirected"]
+
+
+async def redirected(shell: "Shell", redirects: tuple[Redirect, ...]) -> Descriptors | None:
+    """Return the descriptors with redirections; None, its message told, if one fails."""
+    if not redirects:
+        return shell.descriptors
+    opened = dict(shell.descriptors)
+    for redirect in redirects:
+        target = await shell.expand.text(redirect.target)
+        try:
+            _open(shell, opened, redirect.fd, redirect.op, target)
+        except OSError as error:
+            verb = "open" if redirect.op in ("<", "<&") else "create"
+            reason = {2: "no such file" if verb == "open" else "nonexistent directory"}.get(error.errno or 0)
+            text = (error.strerror or str(error)) if reason is None else reason
+            if error.errno == 9:
+                await shell.complain(f"{target}: bad file descriptor")
+            else:
+                await shell.complain(f"can't {verb} {target}: {text}")
+            return None
+    return opened
+
+
+def _open(shell: "Shell", opened: Descriptors, fd: int, op: str, target: str) -> None:
+    match op:
+        case "<<":
+            opened[fd] = Bytes(target.encode("utf-8", "surrogateescape"))
+        case "<<<":
+            opened[fd] = Bytes(f"{target}\n".encode("utf-8", "surrogateescape"))
+        case "<" | "<>":
+            device = {"/dev/stdin": 0, "/proc/self/fd/0": 0}.get(target)
+            opened[fd] = opened.get(device, EMPTY) if device is not None else shell.view.source(target)
+        case ">&" | "<&" if target == "-":
+            opened.pop(fd, None)
+        case ">&" | "<&" if target.isdigit():
+            if int(target) not in opened:
+                raise OSError(9, "Bad file descriptor")
+            opened[fd] = opened[int(target)]
+        case "&>" | "&>>" | ">&":
+            opened[1] = opened[2] = _writing(shell, opened, target, append=op == "&>>")
+        case _:
+            if op == ">" and "C" in shell.options and shell.view.find(target) is not None:
+                raise OSError(17, "File exists")
+            opened[fd] = _writing(shell, opened, target, append=op == ">>")
+
+
+def _writing(shell: "Shell", opened: Descriptors, target: str, *, append: bool) -> Sink:
+    number = {"/dev/stdout": 1, "/dev/stderr": 2, "/proc/self/fd/1": 1, "/proc/self/fd/2": 2}.get(target)
+    if number is None and target in ("/proc/1/fd/1", "/proc/1/fd/2"):
+        from minikube_py.images.shell.streams import Called
+
+        return Called(lambda data: shell.container.write(data.decode("utf-8", "replace")))
+    if number is not None:
+        found = opened.get(number)
+        return NULL if found is None or isinstance(found, Source) else found
+    return shell.view.sink(target, append=append)
