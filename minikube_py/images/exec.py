@@ -3,13 +3,15 @@
 The host's own programs are never run from here: only `images:` with `command:` may do that.
 """
 
+import asyncio
 from collections.abc import Sequence
+from contextvars import ContextVar
 
-from minikube_py.client.runtime import Streams
+from minikube_py.client.runtime import Streams, TerminalSize
 from minikube_py.images.container import Container
 from minikube_py.images.reference import Reference, picks
 
-__all__ = ["NotFound", "PermissionDenied", "execute", "is_shell_image", "run"]
+__all__ = ["WINDOW", "NotFound", "PermissionDenied", "Window", "execute", "is_shell_image", "run"]
 
 
 class NotFound(Exception):
@@ -18,6 +20,32 @@ class NotFound(Exception):
 
 class PermissionDenied(Exception):
     """The program is no program; the message is the runtime's own."""
+
+
+class Window:
+    """How large the terminal is on which somebody looks at a program."""
+
+    _PATIENCE = 0.2
+    """Seconds to wait for the first size: clients send it right after they have connected."""
+
+    def __init__(self, changes: "asyncio.Queue[TerminalSize]") -> None:
+        self._changes = changes
+        self._size: TerminalSize | None = None
+
+    async def size(self) -> TerminalSize | None:
+        """Return the size of this moment, None for a client that doesn't tell."""
+        if self._size is None:
+            try:
+                self._size = await asyncio.wait_for(self._changes.get(), self._PATIENCE)
+            except TimeoutError:
+                return None
+        while not self._changes.empty():
+            self._size = self._changes.get_nowait()
+        return self._size
+
+
+WINDOW: ContextVar[Window | None] = ContextVar("minikube_py_window", default=None)
+"""The window of the exec whose code is running."""
 
 
 def is_shell_image(image: str) -> bool:
@@ -45,4 +73,6 @@ async def execute(container: Container, argv: Sequence[str], streams: Streams) -
     """Run `argv` on the streams of an exec; return its exit code. Errors as `run`'s."""
     from minikube_py.images import shell
 
+    if streams.tty:
+        WINDOW.set(Window(streams.resize))
     return await shell.execute(container, list(argv), streams)

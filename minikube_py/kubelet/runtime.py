@@ -120,6 +120,8 @@ class KubeletRuntime:
         """
         worker, instance = self._running(namespace, pod, container)
         assert instance.task is not None
+        if streams.tty:
+            instance.container.extra["window"] = images_exec.Window(streams.resize)
         feeding: asyncio.Task[None] | None = None
         if streams.stdin is not None and instance.container.stdin is not None:
             feeding = self._scope.spawn(

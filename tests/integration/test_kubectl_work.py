@@ -1,12 +1,16 @@
 """kubectl changes a whole cluster: roll out, scale, run, exec, copy, forward, debug, drain."""
 
 import base64
+import fcntl
 import json
 import os
 import pty
 import re
 import select
+import signal
+import struct
 import subprocess
+import termios
 import time
 import urllib.request
 from pathlib import Path
@@ -231,6 +235,11 @@ def test_a_session_at_a_terminal(kubectl_on: Any) -> None:
         seen = seen[seen.index(words) + len(words) :]
 
     try:
+        read_until("/ # ")
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
+        os.kill(child, signal.SIGWINCH)
+        os.write(terminal, b"while ! stty size | grep '33 101'; do sleep 0.1; done\r")
+        read_until("\r\n33 101\r\n")
         read_until("/ # ")
         os.write(terminal, b"nslookup kubernetes.default\r")
         read_until("Name:\tkubernetes.default.svc.cluster.local\r\n")

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 
+from minikube_py.images.exec import WINDOW
 from minikube_py.images.shell.process import Process, Tool, UsageError, table_of
 from minikube_py.images.shell.tools.basics import seconds
 from minikube_py.images.shell.tools.options import read_options
@@ -311,6 +312,23 @@ async def _tty(p: Process) -> int:
     return int(not p.tty)
 
 
+async def _stty(p: Process) -> int:
+    """Tell the size of the terminal; settings are accepted and forgotten."""
+    if not p.tty:
+        return await p.fail("standard input: Not a tty")
+    window = WINDOW.get() or p.container.extra.get("window")
+    size = await window.size() if window is not None else None
+    rows, columns = (size.height, size.width) if size is not None else (24, 80)
+    match p.args:
+        case ["size"]:
+            await p.out(f"{rows} {columns}\n")
+        case ["-a"]:
+            await p.out(f"speed 38400 baud; rows {rows}; columns {columns}; line = 0;\n")
+        case []:
+            await p.out("speed 38400 baud; line = 0;\n")
+    return 0
+
+
 async def _nothing(p: Process) -> int:
     return 0
 
@@ -351,7 +369,7 @@ TOOLS: dict[str, Tool] = {
     "uptime": _uptime,
     "free": _free,
     "tty": _tty,
-    "stty": _nothing,
+    "stty": _stty,
     "sync": _nothing,
     "su": _su,
 }
