@@ -24,7 +24,9 @@ __all__ = ["BUILTIN", "AbsentImage", "BadMapping", "Catalog"]
 
 BUILTIN = (
     "agnhost",
+    "bookinfo",
     "echoserver",
+    "guestbook",
     "hello_app",
     "http_echo",
     "httpbin",
