@@ -29,7 +29,8 @@ async def main(container: Container) -> int:
 
     words = [word for word in container.argv if not word.endswith("podinfo")]
     flags = parse_flags(words, switches=("unhealthy", "unready", "h2c", "random-delay", "random-error"))
-    port = flags.number("port", default=int(container.env.get("PODINFO_PORT") or 9898))
+    said = container.env.get("PODINFO_PORT", "")  # for a Service called podinfo it is Kubernetes' own: tcp://…:9898
+    port = flags.number("port", default=int(said) if said.isdigit() else 9898)
     metrics_port = flags.number("port-metrics", default=0)
     grpc_port = flags.number("grpc-port", default=0)
     backends = [
