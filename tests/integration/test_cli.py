@@ -129,7 +129,8 @@ def test_a_second_cluster_of_the_name_is_refused_with_advice(mkpy: Mkpy) -> None
         pytest.param(["up", "-f", "-"], "a: [", 2, "not valid YAML", id="not YAML"),
         pytest.param(
             ["validate", "-f", "-"],
-            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  ports:\n  - port: 80\n    taragetPort: 8080\n",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  ports:\n  - port: 80\n"
+            "    taragetPort: 8080\n",
             2,
             "targetPort",
             id="a misspelled field",
