@@ -87,11 +87,7 @@ async def _execute(shell: "Shell", argv: list[str], values: dict[str, str], open
                 shell.status = await programs.quietly(shell, builtin, process)
             finally:
                 if name not in builtins.SPECIAL:
-                    for key, old in before.items():
-                        if old is None:
-                            shell.variables.pop(key, None)
-                        else:
-                            shell.variables[key] = old
+                    shell.restore(before)
             if name == "exec":
                 saved = shell.descriptors
             return
@@ -121,11 +117,7 @@ async def _call(shell: "Shell", body: Command, argv: list[str], values: dict[str
         shell.status = end.code
     finally:
         shell.depth -= 1
-        for name, old in shell.locals.pop().items():
-            if old is None:
-                shell.variables.pop(name, None)
-            else:
-                shell.variables[name] = old
+        shell.restore(shell.locals.pop())
         shell.positional, shell.descriptors = positional, saved
 
 

@@ -4,7 +4,7 @@ Leaves out: arrays, `umask`'s effect.
 """
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from minikube_py.images.container import Container
@@ -33,7 +33,7 @@ class State:
         view: View,
         descriptors: Descriptors,
         *,
-        variables: MutableMapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
         name: str = "sh",
         tty: bool = False,
     ) -> None:
@@ -110,6 +110,14 @@ class State:
         self.variables[name] = value
         if "a" in self.options:
             self.exported.add(name)
+
+    def restore(self, values: Mapping[str, str | None]) -> None:
+        """Set variables as they were; None: it wasn't set."""
+        for name, old in values.items():
+            if old is None:
+                self.variables.pop(name, None)
+            else:
+                self.variables[name] = old
 
     def environment(self) -> dict[str, str]:
         return {name: value for name, value in self.variables.items() if name in self.exported}

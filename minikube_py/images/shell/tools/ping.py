@@ -11,7 +11,7 @@ import time
 from minikube_py.cni.types import Flow
 from minikube_py.images.shell.process import Process, Tool, UsageError
 from minikube_py.images.shell.tools.network import address_of, namespace
-from minikube_py.images.shell.tools.options import read_options
+from minikube_py.images.shell.tools.options import Options, read_options
 
 __all__ = ["TOOLS"]
 
@@ -39,15 +39,19 @@ def _is_node(address: str) -> bool:
     return addresses.contains(address) and not addresses.is_pod(address) and not addresses.is_service(address)
 
 
+async def _target(options: Options, usage: str) -> tuple[str, str]:
+    """Return the host of the command line and its address; UsageError if there is none."""
+    if not options.rest:
+        raise UsageError(usage)
+    try:
+        return options.rest[0], await address_of(options.rest[0])
+    except OSError:
+        raise UsageError(f"bad address '{options.rest[0]}'") from None
+
+
 async def _ping(p: Process) -> int:
     options = read_options(p.args, "c:i:w:W:s:qnt:I:4A")
-    if not options.rest:
-        raise UsageError("usage: ping [OPTIONS] HOST")
-    host = options.rest[0]
-    try:
-        address = await address_of(host)
-    except OSError:
-        return await p.fail(f"bad address '{host}'")
+    host, address = await _target(options, "usage: ping [OPTIONS] HOST")
     here = namespace()
     if here is not None and not here.fabric.addresses.contains(address) and address != "127.0.0.1":
         return await p.fail("permission denied (are you root?)")  # beyond the cluster there is no raw socket to use
@@ -86,13 +90,7 @@ async def _ping(p: Process) -> int:
 
 async def _traceroute(p: Process) -> int:
     options = read_options(p.args, "nm:w:q:I46p:T")
-    if not options.rest:
-        raise UsageError("usage: traceroute HOST")
-    host = options.rest[0]
-    try:
-        address = await address_of(host)
-    except OSError:
-        return await p.fail(f"bad address '{host}'")
+    host, address = await _target(options, "usage: traceroute HOST")
     await p.out(f"traceroute to {host} ({address}), 30 hops max, 46 byte packets\n")
     if _answers(address):
         shown = address if "n" in options else f"{host} ({address})"
