@@ -197,8 +197,8 @@ async def test_tcp_echo(pods: Pods) -> None:
 async def test_graceful_end_finishes_requests_in_flight(pods: Pods) -> None:
     """SIGTERM lets a request in flight finish."""
     pod = await pods.run("traefik/whoami", args=("--port=8005",))
-    slow = asyncio.create_task(pod.get("/?wait=200ms", 8005))
-    await asyncio.sleep(0.05)
+    slow = asyncio.create_task(pod.get("/?wait=500ms", 8005))
+    assert (await pod.get("/", 8005)).status_code == 200  # what was sent before it has arrived, too
     assert await pod.end() == 0
     assert (await slow).status_code == 200
 
