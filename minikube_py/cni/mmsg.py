@@ -162,6 +162,8 @@ class Batch:
     def _name(self, address: tuple[str, int]) -> bytes:
         if len(self._names) >= _MOST_NAMES:
             self._names.clear()
-        name = struct.pack("=H", socket.AF_INET) + address[1].to_bytes(2, "big") + socket.inet_aton(address[0]) + bytes(8)
+        name = (
+            struct.pack("=H", socket.AF_INET) + address[1].to_bytes(2, "big") + socket.inet_aton(address[0]) + bytes(8)
+        )
         self._names[address] = name
         return name
