@@ -269,7 +269,7 @@ class LocalCluster(NodeVerbs):
         )
 
     async def wait_gone(self, target: str, *, timeout: float = 30.0, namespace: str = "default") -> None:
-        """Wait until a target doesn't exist."""
+        """Wait until a target doesn't exist, nor an endpoint of it."""
         found = self.target(target, namespace)
         await until(
             self.operations,
@@ -277,6 +277,7 @@ class LocalCluster(NodeVerbs):
             lambda view: f"{found} still exists" if view.get(found.resource, found.name, found.namespace) else None,
             timeout,
         )
+        await self.settle(timeout)
 
     async def wait_ready(self, timeout: float) -> None:
         """Wait until every workload and pod is ready, and their endpoints are published."""
