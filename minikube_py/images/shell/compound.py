@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from minikube_py.images.shell import patterns, redirection
 from minikube_py.images.shell.control import Break, Continue
+from minikube_py.images.shell.process import table_of
 from minikube_py.images.shell.streams import Pipe, Source
 from minikube_py.images.shell.syntax import (
     Case,
@@ -47,6 +48,7 @@ async def pipeline(shell: "Shell", commands: tuple[Command, ...], negated: bool)
 
 
 async def _piped(shell: "Shell", commands: tuple[Command, ...]) -> int:
+    await shell.check_fork()
     tasks: list[asyncio.Task[int]] = []
     source: Source | None = None
     for number, command in enumerate(commands):
@@ -57,6 +59,7 @@ async def _piped(shell: "Shell", commands: tuple[Command, ...]) -> int:
         if pipe is not None:
             part.descriptors[1] = pipe.sink
         tasks.append(asyncio.ensure_future(_stage(part, command, source, pipe)))
+        table_of(shell.container).fork(tasks[-1])
         source = pipe
     codes = await _together(tasks)
     failed = [code for code in codes if code]

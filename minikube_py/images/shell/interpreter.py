@@ -112,7 +112,7 @@ class Shell(State):
             if self.pending:
                 await self.handle_signals()
             if item.background:
-                self._background(item.command)
+                await self._background(item.command)
                 self.status = 0
             else:
                 await self.command(item.command)
@@ -128,7 +128,8 @@ class Shell(State):
                 await self.evaluate(action)
                 self.status = status
 
-    def _background(self, command: Command) -> None:
+    async def _background(self, command: Command) -> None:
+        await self.check_fork()
         shell = self.child()
         shell.descriptors[0] = EMPTY
         entry = table_of(self.container).add(
@@ -144,8 +145,15 @@ class Shell(State):
 
         task = asyncio.ensure_future(job())
         entry.task = task
+        table_of(self.container).fork(task)
         self.jobs[entry.pid] = task
         self.last_job = entry.pid
+
+    async def check_fork(self) -> None:
+        """End the shell, as ash does, if the container has too many subshells already."""
+        if table_of(self.container).full:
+            await self.complain("can't fork: Resource temporarily unavailable")
+            raise Exit(2)
 
     async def isolated(self, command: Command, *, heir: "Shell | None" = None) -> int:
         """Run a command as a subshell's whole content.
@@ -157,9 +165,9 @@ class Shell(State):
         try:
             try:
                 await self.command(command)
-            except Exit as end:
+            except (Exit, Return) as end:
                 self.status = end.code
-            except (Return, Break, Continue):
+            except (Break, Continue):
                 pass
             except BrokenPipeError:
                 self.status = 141

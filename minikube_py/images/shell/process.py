@@ -88,6 +88,10 @@ class Process:
 Tool: TypeAlias = Callable[[Process], Awaitable[int]]
 
 
+_MOST_FORKS = 1024
+"""Subshells of a container at a time, as a kubelet's podPidsLimit bounds a pod's processes."""
+
+
 @dataclass(slots=True)
 class Running:
     """One entry of the process table."""
@@ -106,6 +110,7 @@ class Table:
     def __init__(self, container: Container) -> None:
         self._container = container
         self._pids = itertools.count(7)
+        self._forks = 0
         self.running: dict[int, Running] = {1: Running(1, container.argv or (container.image,), signal=self._main)}
 
     def _main(self, signal: str) -> bool:
@@ -115,6 +120,19 @@ class Table:
 
     def pid(self) -> int:
         return next(self._pids)
+
+    @property
+    def full(self) -> bool:
+        """Whether no further subshell may be started: what a fork bomb runs into."""
+        return self._forks >= _MOST_FORKS
+
+    def fork(self, task: "asyncio.Task[int]") -> None:
+        """Count a subshell that runs beside its parent, until it ends."""
+        self._forks += 1
+        task.add_done_callback(self._forked)
+
+    def _forked(self, task: "asyncio.Task[int]") -> None:
+        self._forks -= 1
 
     def add(self, argv: Sequence[str], signal: Callable[[str], bool] | None = None) -> Running:
         entry = Running(self.pid(), tuple(argv), signal=signal)

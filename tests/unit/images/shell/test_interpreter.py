@@ -64,6 +64,7 @@ SCRIPTS = {
     "to nowhere": "echo gone > /dev/null; cat /nope 2> /dev/null; echo $?",
     "devices": "echo o > /dev/stdout; echo e 2>/dev/null > /dev/stderr; echo f > /proc/self/fd/1; cat < /dev/stdin",
     "subshell with a redirection": "cd $T; (echo in; exit 3) > f; echo $?; cat f; echo out",
+    "return in a subshell": "f() { (return 5); echo $?; }; f",
     "jobs of a subshell": "(sleep 1 > /dev/null 2>&1 &); echo now; { sleep 1 > /dev/null 2>&1 & } & wait $!; echo $?",
     "descriptors": "cd $T; exec 3> g; echo x >&3; exec 3>&-; cat g",
     "read": 'printf "a b c\\nd\\n" | { read x y; echo "$x|$y"; read z; echo $z; read q; echo $?; }',

@@ -81,3 +81,14 @@ async def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     result = await Box().sh("sort /dev/zero; echo $?; x=$(cat /dev/zero); echo ${#x}")
     assert result.out.startswith("1\n")
     assert result.err.count("out of memory") == 2
+
+
+async def test_a_fork_bomb_is_bounded() -> None:
+    """`:(){ :|:& };:` runs into the limit of its container; the loop goes on, and SIGTERM ends all of it."""
+    box = Box()
+    running = asyncio.ensure_future(box.main("sh", "-c", ":(){ :|:& };: ; sleep 100"))
+    while "can't fork: Resource temporarily unavailable" not in "".join(box.log):
+        await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) < 3000
+    box.container.terminated.set()
+    assert await asyncio.wait_for(running, 5) == 143
