@@ -282,7 +282,7 @@ class LocalCluster(NodeVerbs):
     async def wait_ready(self, timeout: float) -> None:
         """Wait until every workload and pod is ready, and their endpoints are published."""
         await until(self.operations, (*WORKLOADS, "pods"), unready_workloads, timeout)
-        await self.settle(timeout)
+        await self._settled(timeout, "endpoint-slice-controller")  # what proxy and DNS go by
 
     # Questions
 
@@ -367,7 +367,12 @@ class LocalCluster(NodeVerbs):
         """
         async with asyncio.timeout(timeout):
             await self.machines.settle()
-            while not all(agent.settled for agent in self._agents):
+        await self._settled(timeout)
+
+    async def _settled(self, timeout: float, *controllers: str) -> None:
+        """Wait until these controllers (none named: all) have nothing to do, nor in a moment."""
+        async with asyncio.timeout(timeout):
+            while not all(agent.settled for agent in self._agents if not controllers or agent.name in controllers):
                 await asyncio.sleep(0.001)
 
     def address(self, target: str, *, port: int | str | None = None, namespace: str = "default") -> tuple[str, int]:
