@@ -1,10 +1,14 @@
 """The built-in shell and tool box: what runs when a container's command, an exec, a probe or a hook is a command.
 
-    interpreter    sh: walks what `grammar` (tree-sitter-bash) and `words` read
-    files          the container's file system: a tree in memory and the mounted volumes
-    streams        pipes and descriptors
-    terminal       line editing for `kubectl exec -it`
-    tools/         one family of tools = one module; its docstring says how to add one
+    grammar, words  a script's text, read (tree-sitter-bash), as the values of `syntax`
+    expansion       words become arguments: parameters, $(…), $((…)), globs
+    interpreter     sh: walks a script; `state` is what it remembers
+    compound, simple, double_bracket, redirection, builtins/, programs    one kind of command each
+    files, view     the container's file system (`image_root`: what is in it at first), and a process' look at it
+    process         what a tool is called with, and the container's process table
+    streams         pipes and descriptors
+    terminal        line editing for `kubectl exec -it`
+    tools/          one family of tools = one module; its docstring says how to add one
 
 Everything is coroutines in this process, in the pod's context: sockets come from the pod's address, names resolve
 the pod's way, policies hold. No program of this machine is ever run. Stands for busybox, curl, dig and friends.

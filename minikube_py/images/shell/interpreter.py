@@ -81,7 +81,14 @@ class Shell(State):
             self.status = end.code
         except (Return, Break, Continue):
             pass
+        except RecursionError:
+            await self._overflow()
         return await self.finish()
+
+    async def _overflow(self) -> None:
+        """End as a process does whose stack is full: sh has no limit of its own to recursion, the kernel has."""
+        self.status = 139
+        await self.complain("recursion too deep: Segmentation fault")
 
     async def finish(self) -> int:
         """Run the EXIT trap; return the exit code."""
@@ -171,6 +178,8 @@ class Shell(State):
                 pass
             except BrokenPipeError:
                 self.status = 141
+            except RecursionError:
+                await self._overflow()
             if heir is not None:
                 heir.orphans |= self._living()
             else:

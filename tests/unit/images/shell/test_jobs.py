@@ -92,3 +92,23 @@ async def test_a_fork_bomb_is_bounded() -> None:
     assert len(asyncio.all_tasks()) < 3000
     box.container.terminated.set()
     assert await asyncio.wait_for(running, 5) == 143
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "f() { f; }; f",
+        "f() { (f); }; f",
+        "f() { for i in 1; do x=$(f); done; }; f",
+        "echo 'sh /tmp/f' > /tmp/f; sh /tmp/f",
+        "echo '. /tmp/g' > /tmp/g; . /tmp/g",
+        'x="eval \\$x"; eval $x',
+    ],
+)
+async def test_endless_recursion_ends_the_shell_alone(script: str) -> None:
+    """A script that calls itself for ever ends, with a message, as with a full stack; the container lives on."""
+    box = Box()
+    result = await box.sh(script)
+    assert result.code in (2, 139)
+    assert "recursion" in result.err
+    assert (await box.sh("echo alive")).out == "alive\n"
