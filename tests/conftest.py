@@ -1,11 +1,14 @@
 """What all tests share. Clusters come from the product's own pytest plugin and handles, from nothing else."""
 
+import os
+import shutil
 import socket
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -20,6 +23,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         chosen = [item for item in items if not item.get_closest_marker("benchmark")]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = chosen
+
+
+def missing(tool: str) -> NoReturn:
+    """A test can't run without this tool: CI must have it, another machine need not."""
+    message = f"{tool} is not installed"
+    pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Look for the tools that a test says it `needs`."""
+    for mark in item.iter_markers("needs"):
+        for tool in mark.args:
+            if shutil.which(tool) is None:
+                missing(tool)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """A program that a test calls by its bare name and that isn't there is a missing tool, no failure."""
+    try:
+        return (yield)
+    except FileNotFoundError as error:
+        if error.filename in ("curl", "dig", "kubectl"):
+            missing(error.filename)
+        raise
 
 
 @pytest.fixture

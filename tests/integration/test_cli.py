@@ -44,6 +44,7 @@ def mkpy(environment: dict[str, str], tmp_path: Path) -> Iterator[Mkpy]:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("curl")
 def test_the_show_from_up_to_down(mkpy: Mkpy, environment: dict[str, str]) -> None:
     """`up -d`, curl by Ingress, ClusterIP and name, kill a pod, curl on, `down`; nothing stays."""
     up = mkpy("up", "-d", "-f", str(SHOP), "-o", "json")
@@ -80,6 +81,7 @@ def test_the_show_from_up_to_down(mkpy: Mkpy, environment: dict[str, str]) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.needs("curl")
 def test_a_command_runs_against_the_ready_cluster(mkpy: Mkpy) -> None:
     """`-- CMD` has KUBECONFIG and the addresses; its status is ours; the cluster is gone afterwards."""
     script = 'test -r "$KUBECONFIG" && curl -s -H "Host: tea.com" $MKPY_INGRESS/; exit 7'

@@ -27,6 +27,7 @@ def play(demo: str, folder: Path, **environment: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("bash", "curl", "dig")
 @pytest.mark.parametrize("demo", DEMOS)
 def test_a_demo_plays_as_written(demo: str, tmp_path: Path) -> None:
     """`mkpy demo NAME --check` compares each command's real output with the README's."""
@@ -34,6 +35,7 @@ def test_a_demo_plays_as_written(demo: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("bash", "curl", "dig")
 @pytest.mark.parametrize("demo", DEMOS)
 def test_a_demo_needs_no_kubectl(demo: str, tmp_path: Path) -> None:
     """The same, on a machine that has curl and dig but no kubectl: mkpy's own verbs do."""

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.needs("bash", "curl", "dig", "kubectl")
 def test_the_session_in_the_readme_is_true(tmp_path: Path) -> None:
     """Every command of the session, in one shell, prints what the README says; the ports may differ."""
     text = ROOT.joinpath("README.md").read_text()
