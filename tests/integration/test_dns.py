@@ -20,7 +20,7 @@ DOMAIN = "corp.test"
 
 
 class Upstream:
-    """A nameserver outside the cluster: every name has the address 192.0.2.7, for 60 seconds; it counts the questions."""
+    """A nameserver outside the cluster: every name is 192.0.2.7; it keeps the questions."""
 
     def __init__(self) -> None:
         self.asked: list[bytes] = []
@@ -149,7 +149,7 @@ def resolv_conf(cluster: Cluster, name: str, **spec: Any) -> str:
 
 
 def test_dns_policies_are_seen_in_resolv_conf(cluster: Cluster) -> None:
-    """ClusterFirst names kube-dns and the search list; None and dnsConfig are taken as written; Default is the node's."""
+    """ClusterFirst names kube-dns and the search list; None is dnsConfig as written; Default is the node's."""
     server = f"nameserver {cluster.addresses.dns_ip}\n"
     first = resolv_conf(cluster, "first")
     assert server in first
