@@ -41,7 +41,7 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]
 NAMES = 2000
 QUERIES = 40_000
 WINDOW = 64
-ROUNDS = 5
+ROUNDS = 3
 POD = "kubectl get pods -n kube-system -l k8s-app=kube-dns -o jsonpath='{.items[0].status.podIP}'"
 COREFILE = """.:15453 {
     errors
@@ -127,7 +127,23 @@ def rate(address: tuple[str, int], *, edns: int = 1232, mixed: bool = False) -> 
 def dnsperf(program: str, address: tuple[str, int], names: Path) -> tuple[float, float]:
     """Return replies per second, and the share of queries that were lost."""
     done = subprocess.run(
-        [program, "-s", address[0], "-p", str(address[1]), "-d", str(names), "-l", "2", "-c", "8", "-q", "200"],
+        [
+            program,
+            "-s",
+            address[0],
+            "-p",
+            str(address[1]),
+            "-d",
+            str(names),
+            "-l",
+            "2",
+            "-c",
+            "8",
+            "-q",
+            "200",
+            "-t",
+            "1",
+        ],
         capture_output=True,
         text=True,
         check=True,
