@@ -31,6 +31,7 @@ from minikube_py.apiserver.representation import encode, negotiate, render, rend
 from minikube_py.apiserver.routes import Target
 from minikube_py.apiserver.watches import Filter, Hub
 from minikube_py.kinds import structural
+from minikube_py.kinds.check import not_emulated
 from minikube_py.kinds.kind import Kind
 
 __all__ = ["Rest"]
@@ -361,6 +362,7 @@ class Rest:
         if target.namespace is not None:
             self._place(patch, target.namespace)
         exchange.warnings += bodies.problems(patch, _checker(kind), None, exchange.validation)
+        exchange.warnings += _without_effect(kind, patch, exchange.validation)
         wanted_obj = self._to_storage(served, _prune(kind, patch))
         live = self._operations.get(served.resource, target.name, target.namespace or "")
         version = metadata.get("resourceVersion")
@@ -471,6 +473,7 @@ class Rest:
         validation = exchange.validation
         text = body if validation != "Ignore" and body[:1] in (b"{", b"[") else None
         exchange.warnings += bodies.problems(obj, _checker(served.kind), text, validation)
+        exchange.warnings += _without_effect(served.kind, obj, validation)
         return _prune(served.kind, obj)
 
     def _hold_patched(self, exchange: Exchange, served: Served, obj: Object, body: bytes) -> Object:
@@ -545,3 +548,10 @@ async def _flush(response: web.StreamResponse) -> None:
 def _expired() -> bytes:
     status = errors.gone("the client reads more slowly than events come; list again").status()
     return b'{"type":"ERROR","object":%s}\n' % encode(status)
+
+
+def _without_effect(kind: Kind, obj: Object, validation: str) -> list[str]:
+    """Return the warnings about fields that are known and not emulated, for whom validation isn't turned off."""
+    if validation == "Ignore":
+        return []
+    return [f"{path}: {why}" if path else why for path, why in not_emulated(kind, obj)]

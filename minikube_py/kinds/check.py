@@ -18,7 +18,7 @@ from minikube_py.kinds import clusterconfig, custom, structural
 from minikube_py.kinds.kind import Kind
 from minikube_py.kinds.registry import Registry
 
-__all__ = ["check", "for_kubectl", "values_at"]
+__all__ = ["check", "for_kubectl", "not_emulated", "values_at"]
 
 _ALSO_SERVED = {("autoscaling/v1", "HorizontalPodAutoscaler"), ("events.k8s.io/v1", "Event")}
 """Other versions of kinds, which the API server converts: their structure is checked, their meaning at apply."""
@@ -188,11 +188,17 @@ def _warnings(manifest: Manifest, registry: Registry) -> Iterator[Problem]:
     kind = _known(registry, obj["apiVersion"], obj["kind"])
     if kind is None:
         return
+    for path, why in not_emulated(kind, obj):
+        yield manifest.problem(path, why)
+
+
+def not_emulated(kind: Kind, obj: Object) -> Iterator[tuple[str, str]]:
+    """Yield (field path, sentence) for what an object asks for and doesn't get; path "" is the object itself."""
     if not kind.emulated:
-        yield manifest.problem("", f"kind {kind.kind} is stored without effect here")
+        yield "", f"kind {kind.kind} is stored without effect here"
     for pattern, why in kind.unsupported.items():
         if (path := next(values_at(obj, pattern), None)) is not None:
-            yield manifest.problem(path, f"is not emulated: {why}")
+            yield path, f"is not emulated: {why}"
 
 
 _STEP = re.compile(r"([^.\[\]]+)|(\[\])")

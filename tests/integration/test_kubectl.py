@@ -336,3 +336,12 @@ async def test_kustomize_is_applied(kubectl: Any) -> None:
     (kubectl.home / "kustomization.yaml").write_text("namePrefix: my-\nresources: [config.yaml]\n")
     (kubectl.home / "config.yaml").write_text(CONFIG)
     assert await kubectl("apply", "-k", ".") == "configmap/my-settings created\n"
+
+
+async def test_what_is_not_emulated_is_said(kubectl: Any) -> None:
+    """A field without effect draws kubectl's own Warning line, naming it; the object is stored all the same."""
+    spec = {"hostPID": True, "containers": [{"name": "c", "image": "nginx"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "nosy"}, "spec": spec}
+    done = await kubectl.run("apply", "-f", "-", stdin=json.dumps(pod))
+    assert "Warning: spec.hostPID: is not emulated" in done.err
+    assert "pod/nosy created" in done.out
