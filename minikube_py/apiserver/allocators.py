@@ -62,10 +62,14 @@ class AddressPool:
 
 
 class PortPool:
-    """The free ports of a range."""
+    """The free ports of a range: static requests are served from anywhere, dynamic ones from its upper part.
+
+    Source: KEP-3668; the lower band of min(max(16, size / 32), 128) is left to who asks for a certain port.
+    """
 
     def __init__(self, ports: range, chance: random.Random) -> None:
         self.ports = ports
+        self._band = ports[0] + min(max(16, len(ports) // 32), 128)
         self._chance = chance
         self._taken: set[int] = set()
 
@@ -83,11 +87,13 @@ class PortPool:
 
     def lease(self) -> int | None:
         """Take any free port; None when all are taken."""
-        low, high = self.ports[0], self.ports[-1]
-        for port in _from(self._chance.randint(low, high), low, high):
-            if port not in self._taken:
-                self._taken.add(port)
-                return port
+        for low, high in ((self._band, self.ports[-1]), (self.ports[0], min(self._band - 1, self.ports[-1]))):
+            if high < low:
+                continue
+            for port in _from(self._chance.randint(low, high), low, high):
+                if port not in self._taken:
+                    self._taken.add(port)
+                    return port
         return None
 
 

@@ -128,6 +128,7 @@ async def _serve(options: Options, ready: Callable[[dict[str, Any]], None]) -> i
 
 
 async def _bring_up(cluster: Any, options: Options, begun: float) -> None:
+    from minikube_py.cluster.apply import ApplyError
     from minikube_py.cluster.local import StartError
 
     config = options.config
@@ -136,7 +137,10 @@ async def _bring_up(cluster: Any, options: Options, begun: float) -> None:
     step(f"DNS           {cluster.dns_address[0]}:{cluster.dns_address[1]}")
     for name in cluster.create_missing_namespaces(options.objects, strict=options.strict):
         warn(f'namespace "{name}" was created: no manifest has it, and a real cluster would refuse what is in it')
-    applied = cluster.apply(options.objects)
+    try:
+        applied = cluster.apply(options.objects)
+    except ApplyError as error:
+        raise StartError(str(error)) from None
     if applied:
         step(f"{len(applied)} objects applied")
     await cluster.serve_api()

@@ -292,16 +292,20 @@ def test_proxy(kubectl_on: Any) -> None:
 
 def test_watching(kubectl_on: Any) -> None:
     """get -w shows a pod's life, line by line, from the table to its end."""
+    kubectl_on("run", "early", "--image=nginx", "--labels=run=brief")
+    kubectl_on("wait", "--for=condition=Ready", "pod/early")
     with kubectl_on.started("get", "pods", "-w", "-l", "run=brief", "--output-watch-events") as watching:
+        header, early = (watching.stdout.readline().split() for _ in range(2))  # listed: no later event is missed
         kubectl_on("run", "brief", "--image=nginx")
         kubectl_on("wait", "--for=condition=Ready", "pod/brief")
         kubectl_on("delete", "pod", "brief")
         lines = []
         while not lines or lines[-1][0] != "DELETED":
             lines.append(watching.stdout.readline().split())
-    assert lines[0][:3] == ["EVENT", "NAME", "READY"]
-    assert lines[1][3] == "Pending"
-    assert {"Running", "Terminating"} <= {line[3] for line in lines[1:]}
+    kubectl_on("delete", "pod", "early")
+    assert (header[:3], early[1]) == (["EVENT", "NAME", "READY"], "early")
+    assert lines[0][3] == "Pending"
+    assert {"Running", "Terminating"} <= {line[3] for line in lines}
 
 
 def test_edit_writes_what_the_editor_saved(kubectl_on: Any) -> None:

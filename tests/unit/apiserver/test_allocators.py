@@ -11,7 +11,7 @@ from minikube_py.aiokit.clock import VirtualClock
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.errors import StatusError
 from minikube_py.apimachinery.meta import Object
-from minikube_py.apiserver.allocators import AddressPool, PortPool
+from minikube_py.apiserver.allocators import NODE_PORTS, AddressPool, PortPool
 from minikube_py.apiserver.operations import Operations
 
 
@@ -187,4 +187,13 @@ def test_port_pool_runs_out() -> None:
     """Every port is given once."""
     pool = PortPool(range(30000, 30004), random.Random(1))
     assert sorted(filter(None, (pool.lease() for _ in range(4)))) == [30000, 30001, 30002, 30003]
+    assert pool.lease() is None
+
+
+def test_dynamic_node_ports_leave_the_static_band_alone() -> None:
+    """30000 to 30085 are for who asks for a certain port, until nothing else is left (KEP-3668)."""
+    pool = PortPool(NODE_PORTS, random.Random(1))
+    leased = [pool.lease() for _ in range(len(NODE_PORTS))]
+    assert min(port for port in leased[: len(NODE_PORTS) - 86] if port) == 30086
+    assert sorted(port for port in leased if port) == list(NODE_PORTS)
     assert pool.lease() is None
