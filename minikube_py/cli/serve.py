@@ -41,7 +41,6 @@ class Options:
     kubeconfig: str | None
     child: tuple[str, ...]
     strict: bool
-    warnings: list[str]
 
 
 def serve(options: Options, *, ready: Callable[[dict[str, Any]], None]) -> int:
@@ -72,9 +71,9 @@ class _Stop:
         self.asked = asyncio.Event()
         self.signal: int | None = None
         self._state = state
-        self._started = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._started.add_signal_handler(number, self._received, number)
+            loop.add_signal_handler(number, self._received, number)
 
     def _received(self, number: int) -> None:
         if self.asked.is_set():

@@ -66,7 +66,7 @@ def command(
 
     if child and detach:
         raise Failure("-d and -- CMD exclude each other: a command needs the cluster only as long as it runs", 2)
-    loaded, report = checked((*paths, *((config,) if config else ())), strict=strict)
+    loaded, _ = checked((*paths, *((config,) if config else ())), strict=strict)
     try:
         wanted, objects = settings([manifest.object for manifest in loaded], name=name, nodes=nodes)
     except InvalidConfig as error:
@@ -87,7 +87,6 @@ def command(
             kubeconfig=kubeconfig,
             child=child,
             strict=strict,
-            warnings=[str(warning) for warning in report.warnings],
         )
         if detach:
             return _detached(options, output)

@@ -207,7 +207,6 @@ class Composition:
         scheduler = Scheduler(self.operations, self._clock)
         scheduler.start(self._scope)
         self._on_stop("scheduler", scheduler.stop)
-        self._scheduler = scheduler
         self._agents = [
             Agent(reconciler, self.operations, self._clock)
             for reconciler in reconcilers(
