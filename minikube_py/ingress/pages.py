@@ -7,7 +7,7 @@ from functools import lru_cache
 from html import escape
 from http import HTTPStatus
 
-__all__ = ["NGINX", "Style", "http_date", "page", "phrase"]
+__all__ = ["NGINX", "Rejected", "Style", "http_date", "page", "phrase"]
 
 _PHRASES = {302: "Moved Temporarily", 408: "Request Time-out", 413: "Request Entity Too Large", 504: "Gateway Time-out"}
 """Where nginx's words differ from the registry's."""
@@ -34,6 +34,15 @@ class Style:
 
 
 NGINX = Style()
+
+
+class Rejected(Exception):
+    """The request ends here, with a page."""
+
+    def __init__(self, status: int, because: str) -> None:
+        super().__init__(because)
+        self.status = status
+        self.because = because
 
 
 def phrase(status: int) -> str:

@@ -1,0 +1,244 @@
+"""One request: routed, filtered, sent to a pod, and its answer or a page of our own.
+
+routing table ─► filters ─► `sending` (endpoints, retries, the body) ─► `relaying` or `tunnel`
+"""
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs
+from aiohttp.http_writer import HttpVersion10
+from aiohttp.web_request import BaseRequest
+
+from minikube_py.ingress.accesslog import Record, line
+from minikube_py.ingress.forwarding import HOST
+from minikube_py.ingress.options import DEFAULTS, Call, Options, Subrequest
+from minikube_py.ingress.pages import Rejected, page
+from minikube_py.ingress.relaying import relay
+from minikube_py.ingress.router import Match, NoMatch, normalize_path
+from minikube_py.ingress.sending import answered, has_body, request_head, too_large
+from minikube_py.ingress.subrequests import ask, error_page, mirror
+from minikube_py.ingress.tunnel import tunnel
+
+if TYPE_CHECKING:
+    from minikube_py.ingress.proxy import Proxy
+
+__all__ = ["Exchange"]
+
+
+class Exchange:
+    """The state of one request."""
+
+    __slots__ = (
+        "begun",
+        "call",
+        "keep_alive",
+        "location",
+        "match",
+        "options",
+        "proxy",
+        "record",
+        "request",
+        "secure",
+        "started",
+        "target",
+        "upload",
+        "upload_error",
+        "uploaded",
+    )
+
+    def __init__(self, proxy: "Proxy", request: BaseRequest, secure: bool, started: float) -> None:
+        version = request.version
+        headers = request.headers
+        self.proxy = proxy
+        self.request = request
+        self.secure = secure
+        self.started = started
+        self.keep_alive = request.keep_alive
+        self.match: Match | None = None
+        self.call: Call | None = None
+        self.options: Options = DEFAULTS
+        self.target = request.raw_path
+        self.upload: asyncio.Task[None] | None = None
+        self.upload_error: Rejected | None = None
+        self.uploaded = 0
+        self.begun = False
+        self.location = ""
+        self.record = Record(
+            request.remote or "",
+            f"{request.method} {request.raw_path} HTTP/{version.major}.{version.minor}",
+            referer=headers.get("Referer", ""),
+            agent=headers.get("User-Agent", ""),
+        )
+
+    async def run(self) -> None:
+        request = self.request
+        method = request.method
+        headers = request.headers
+        host = headers.get("Host", "")
+        target = self.target
+        if not target.startswith("/"):
+            host, target = self._other_form(host, target)
+        if "Host" not in headers and request.version > HttpVersion10:  # an empty one is allowed (RFC 9112 §3.2)
+            raise Rejected(400, "an HTTP/1.1 request needs a Host header")
+        if HOST.fullmatch(host) is None:
+            raise Rejected(400, f"the Host header {host[:80]!r} is not a host and port")
+        if headers.get(hdrs.TRANSFER_ENCODING, "chunked").lower() != "chunked":
+            # llhttp lets "identity, chunked" through; backends differ in what they make of it
+            raise Rejected(400, "Transfer-Encoding may be chunked and nothing else")
+        if method == "CONNECT":
+            raise Rejected(405, "CONNECT is for forward proxies; this is an ingress")
+        path, _, query = target.partition("?")
+        fragment = path.find("#")
+        if fragment >= 0:
+            raise Rejected(400, "a request target has no fragment")
+        proxy = self.proxy
+        match = proxy.table().route(host, path, headers, proxy.chance.random(), method=method, query=query)
+        self.record.request_id = request_id = headers.get("X-Request-ID") or f"{proxy.chance.getrandbits(128):032x}"
+        if isinstance(match, NoMatch):
+            raise Rejected(404, match.reason)
+        self.match = match
+        self.options = options = match.location.options
+        self.location = str(match.location)
+        self.record.backend = str(match.location.backend) if match.location.backend else ""
+        if match.canary is not None:
+            self.record.canary = str(match.canary.backend)
+        if options.filters or options.response_filters or options is not DEFAULTS:
+            self.call = call = Call(
+                method,
+                "https" if self.secure else "http",
+                host,
+                path,
+                query,
+                self.record.remote,
+                headers,
+                self.started,
+                proxy.state,
+                match.location.tls,
+                proxy.https_port(),
+                normalize_path(path),
+                match.location.pattern,
+                request_id,
+                match.location.path,
+            )
+            if await self._filtered(call, options):
+                return
+            if call.target:
+                target = call.target
+        if match.location.refused and match.location.backend is None:
+            raise Rejected(match.upstream.status, match.location.refused)
+        if not match.upstream.endpoints:
+            raise Rejected(match.upstream.status, match.upstream.reason)
+        if options.mirror:
+            mirror(self, options)
+        await self._forward(method, host, target, request_id)
+
+    def _other_form(self, host: str, target: str) -> tuple[str, str]:
+        if target == "*" and self.request.method == "OPTIONS":
+            return host, "/"
+        parts = urlsplit(target)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise Rejected(400, f"the request target {target[:80]!r} is neither a path nor a URL")
+        return parts.netloc.rpartition("@")[2], (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+    async def _filtered(self, call: Call, options: Options) -> bool:
+        for each in options.filters:
+            outcome = each.request(call)
+            if outcome is None:
+                continue
+            if isinstance(outcome, Subrequest):
+                answer = await ask(self, outcome, call)
+                if answer is None:
+                    continue
+                outcome = answer
+            self.answer(outcome.status, outcome.because, *outcome.headers, content=outcome.content)
+            return True
+        return False
+
+    # Answers of our own
+
+    def answer(
+        self, status: int, because: str, *headers: tuple[str, str], content: tuple[str, str] | None = None
+    ) -> None:
+        """Write a page; after an answer has begun there is nothing left but to close."""
+        if self.begun:
+            self.broken()
+            return
+        self.begun = True
+        request = self.request
+        if status in (400, 405) or (not request.content.is_eof() and has_body(self)):
+            self.keep_alive = False  # what the caller still sends is not read
+        extra = list(headers)
+        if self.call is not None and status not in (301, 302, 307, 308):
+            for each in self.options.response_filters:
+                each.response(self.call, status, extra)
+        block, length = page(
+            status,
+            because,
+            now=self.proxy.clock.now(),
+            headers=extra,
+            rule=self.location,
+            close=not self.keep_alive,
+            head=request.method == "HEAD",
+            style=self.proxy.style,
+            content=content,
+        )
+        self.record.status = status
+        self.record.sent = length
+        if request.transport is not None:
+            request.transport.write(block)
+
+    def broken(self) -> None:
+        """The answer can't be finished: the caller must not take what it has for the whole."""
+        self.keep_alive = False
+        if self.request.transport is not None:
+            self.request.transport.abort() if self.begun else self.request.transport.close()
+
+    def failed(self) -> None:
+        self.keep_alive = False
+        self.answer(500, "the ingress controller failed; its log on this machine has the traceback")
+
+    def end(self) -> None:
+        proxy = self.proxy
+        if self.upload is not None and not self.upload.done():
+            self.upload.cancel()
+        if self.call is not None:
+            for each in self.call.closing:
+                each()
+        now = proxy.clock.now()
+        record = self.record
+        record.seconds = now - self.started
+        record.request_length = self.uploaded
+        proxy.count(self.location, record.canary or record.backend)
+        proxy.write(line(record, now) + "\n")
+
+    async def _forward(self, method: str, host: str, target: str, request_id: str) -> None:
+        options = self.options
+        request = self.request
+        body = has_body(self)
+        if body and options.body_size and int(request.headers.get(hdrs.CONTENT_LENGTH, "0")) > options.body_size:
+            raise Rejected(413, too_large(options.body_size))
+        upgrade = request.headers.get("Upgrade", "")
+        if upgrade.lower() != "websocket" or "upgrade" not in request.headers.get("Connection", "").lower():
+            upgrade = ""
+        block = request_head(self, method, host, target, request_id, upgrade)
+        connection, head = await answered(self, method, block, body)
+        clean = False
+        try:
+            if upgrade and head.status == 101:
+                await tunnel(self, connection, head, upgrade)
+            elif head.status in options.error_codes and options.error_backend is not None:
+                await error_page(self, connection, head.status)
+            else:
+                await relay(self, connection, head, method)
+                clean = self.upload is None or self.upload.done()
+        finally:
+            spent = self.proxy.clock.now() - self.started
+            self.record.tries.append((str(connection.endpoint), connection.received, spent, head.status))
+            if clean:
+                self.proxy.pool.release(connection)
+            else:
+                connection.close()
+                if self.upload is not None and not self.upload.done():
+                    self.keep_alive = False
