@@ -134,6 +134,8 @@ async def _bring_up(cluster: Any, options: Options, begun: float) -> None:
     note(f'Creating cluster "{config.name}" ({cluster.node_count} nodes, in this process) ...')
     await cluster.start()
     step(f"DNS           {cluster.dns_address[0]}:{cluster.dns_address[1]}")
+    for name in config.ingress.asked:
+        warn(f"ingress controller {name} runs too: a manifest asks for class {name}; a real cluster has to install it")
     for name in cluster.create_missing_namespaces(options.objects, strict=options.strict):
         warn(f'namespace "{name}" was created: no manifest has it, and a real cluster would refuse what is in it')
     try:

@@ -68,7 +68,7 @@ def command(
         raise Failure("-d and -- CMD exclude each other: a command needs the cluster only as long as it runs", 2)
     loaded, _ = checked((*paths, *((config,) if config else ())), strict=strict)
     try:
-        wanted, objects = settings([manifest.object for manifest in loaded], name=name, nodes=nodes)
+        wanted, objects = settings([manifest.object for manifest in loaded], name=name, nodes=nodes, strict=strict)
     except InvalidConfig as error:
         raise Failure(str(error), ExitCode.USAGE) from None
     try:

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.kinds.check import for_kubectl
-from minikube_py.kinds.clusterconfig import API_VERSION, ClusterConfig, ConfigError
+from minikube_py.kinds.clusterconfig import API_VERSION, INGRESS_CONTROLLERS, ClusterConfig, ConfigError
 
 __all__ = ["InvalidConfig", "settings"]
+
+_CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 
 
 class InvalidConfig(Exception):
@@ -15,9 +18,12 @@ class InvalidConfig(Exception):
 
 
 def settings(
-    objects: Sequence[Object], *, name: str | None = None, nodes: int | None = None
+    objects: Sequence[Object], *, name: str | None = None, nodes: int | None = None, strict: bool = False
 ) -> tuple[ClusterConfig, list[Object]]:
     """Split our own `kind: Cluster` document (and what is for kubectl alone) from the manifests; flags win over it.
+
+    Unless that document lists `ingress.controllers`, or `strict`, the controllers whose classes the manifests ask for
+    run too: people's manifests take theirs for installed.
 
     Error handling: InvalidConfig for two such documents or for what is wrong in one.
     """
@@ -32,4 +38,21 @@ def settings(
         config = replace(config, name=name)
     if nodes is not None:
         config = replace(config, nodes=nodes)
-    return config, [obj for obj in objects if obj.get("apiVersion") != API_VERSION and not for_kubectl(obj)]
+    remaining = [obj for obj in objects if obj.get("apiVersion") != API_VERSION and not for_kubectl(obj)]
+    listed = bool(own) and "controllers" in (own[0].get("ingress") or {})
+    if config.ingress.enabled and not listed and not strict:
+        running = config.ingress.controllers
+        asked = tuple(each for each in _asked(remaining) if each not in running)
+        config = replace(config, ingress=replace(config.ingress, controllers=(*running, *asked), asked=asked))
+    return config, remaining
+
+
+def _asked(objects: Sequence[Object]) -> list[str]:
+    """Return the controllers that Ingresses name by their class, unless a manifest makes the class itself."""
+    made = {meta.name(obj) for obj in objects if obj.get("kind") == "IngressClass"}
+    wanted = {
+        meta.spec(obj).get("ingressClassName") or meta.annotations(obj).get(_CLASS_ANNOTATION)
+        for obj in objects
+        if obj.get("kind") == "Ingress"
+    }
+    return [each for each in INGRESS_CONTROLLERS if each in wanted - made]

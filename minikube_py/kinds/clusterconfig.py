@@ -90,6 +90,8 @@ class Ingress:
 
     Empty if not `enabled`.
     """
+    asked: tuple[str, ...] = ()
+    """Those of them that the file doesn't list: manifests ask for their classes."""
     http_port: int = 8080
     """On 127.0.0.1; the next free port where it is taken."""
     https_port: int = 8443

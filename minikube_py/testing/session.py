@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,9 +49,9 @@ class Session:
         self._wait = wait
         self._registry = Registry()
         documents = self.objects((*manifests, *((config,) if config is not None else ())))
-        self.config, self._manifests = settings(documents, name=name, nodes=nodes)
+        self.config, self._manifests = settings(documents, name=name, nodes=nodes, strict=strict)
         if self.config.name == "default" and name is None:
-            self.config, _ = settings(documents, name=f"test-{os.getpid()}-{next(_numbers)}", nodes=nodes)
+            self.config = replace(self.config, name=f"test-{os.getpid()}-{next(_numbers)}")
         self._images = images
         self._thread: LoopThread | None = None
         self._local: LocalCluster | None = None
