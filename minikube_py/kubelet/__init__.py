@@ -1,8 +1,14 @@
 """The kubelet: pods of one node as asyncio tasks, with real addresses, probes, restarts and graceful ends.
 
-podstate, probes, backoff      what should happen (pure)
-environment, volumes, ports,   what a container is given (pure)
+podstate, podactions             what should happen: a pure machine; its events and commands
+container_status, pod_status     what it publishes: container statuses, phase, conditions (pure)
+probes, backoff                  when something is due (pure)
+environment, volumes, ports,     what a container is given (pure)
   node
-worker, prober, mounts         one pod: tasks, sockets, folders
-agent, runtime                 one node; logs and exec over all nodes
+pod_worker                       one pod: the machine's shell
+  sandbox                          its address, namespace, names, hostPorts
+  containers, handlers, prober     its programs; hooks and probes
+  volume_manager, mounts           its folders
+  status_manager                   its status in the API
+agent, node_status, runtime      one node; its registration; logs and exec over all nodes
 """

@@ -32,14 +32,13 @@ from minikube_py.images.catalog import Catalog
 from minikube_py.kubelet import output
 from minikube_py.kubelet.environment import service_variables
 from minikube_py.kubelet.network import Announcer, Identity, Network
-from minikube_py.kubelet.node import CAPACITY, LEASE_SECONDS, VERSION, lease_object, node_object
-from minikube_py.kubelet.worker import PodWorker
+from minikube_py.kubelet.node import CAPACITY, VERSION, node_object
+from minikube_py.kubelet.node_status import register, renew_lease
+from minikube_py.kubelet.pod_worker import PodWorker
 
 __all__ = ["Kubelet"]
 
 logger = logging.getLogger(__name__)
-
-_LEASES = "leases.coordination.k8s.io"
 
 _BATCH = 64
 """Pods begun before sockets have their turn."""
@@ -137,7 +136,7 @@ class Kubelet:
         )
         self._scope.spawn(self._run(), name=f"kubelet {self.node}")
         self._scope.spawn(self._write_events(), name=f"kubelet {self.node} events")
-        self._scope.spawn(self._renew_lease(), name=f"kubelet {self.node} lease")
+        self._scope.spawn(renew_lease(self.api, self.clock, self.node), name=f"kubelet {self.node} lease")
         self._subscription = self.api.subscribe(("pods", "services", "configmaps", "secrets"), self._changed)
         output.install()
         environ.install()
@@ -155,38 +154,9 @@ class Kubelet:
             version=self._version,
         )
         node["metadata"]["labels"].update(self._labels)
-        if self.api.get("nodes", self.node) is None:
-            self.api.create(node)
-
-        def join(stored: Object) -> None:
-            """Bring a Node that somebody else made in line with what its machine is, as a real kubelet does."""
-            stored["metadata"]["labels"] = {**(stored["metadata"].get("labels") or {}), **node["metadata"]["labels"]}
-            stored["spec"] = {**node["spec"], **(stored.get("spec") or {})}
-
-        def register(stored: Object) -> None:
-            stored["status"] = node["status"]
-
-        self.api.modify("nodes", self.node, "", join)
-        self.api.modify("nodes", self.node, "", register, subresource="status")
-        stored = self.api.get("nodes", self.node)
-        if stored is not None:
+        if (stored := register(self.api, node)) is not None:
             self.record(stored, "Normal", "Starting", "Starting kubelet.", "")
             self.record(stored, "Normal", "NodeReady", f"Node {self.node} status is now: NodeReady", "")
-
-    async def _renew_lease(self) -> None:
-        """Say every ten seconds that the node lives."""
-        while True:
-            node = self.api.get("nodes", self.node)
-            if node is not None:
-                lease = lease_object(node, self.clock.now())
-                try:
-                    if self.api.get(_LEASES, self.node, "kube-node-lease") is None:
-                        self.api.create(lease)
-                    else:
-                        self.api.update(lease)
-                except StatusError as error:  # the namespace was deleted, or somebody else writes the lease
-                    logger.debug("lease refused node=%s error=%s", self.node, error)
-            await self.clock.sleep(LEASE_SECONDS / 4)
 
     async def stop(self, grace: float | None = 0.5) -> None:
         """End every pod: SIGTERM to all, up to `grace` seconds for them together, then cancel; idempotent.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from minikube_py.aiokit.watchdog import Blocked, Watchdog
 from minikube_py.kubelet.agent import Kubelet
-from minikube_py.kubelet.worker import CURRENT
+from minikube_py.kubelet.containers import CURRENT
 
 __all__ = ["watch_loop"]
 

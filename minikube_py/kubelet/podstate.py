@@ -1,210 +1,47 @@
 """The life of a pod on its node, as a pure state machine: events in, commands out, and the status to publish.
 
-Stands for the kubelet's syncPod, its container manager and its status manager. Laws:
+Stands for the kubelet's syncPod and kuberuntime's computePodActions. Laws:
     - init containers run one after another, each to success; a sidecar (restartPolicy: Always) only has to be started;
     - the other containers start together once all init containers are done;
     - an exit is answered by the restart policy; a failure that repeats waits longer each time (`backoff.py`);
-    - the phase follows from the container states alone (`_phase`, kubelet's getPhase);
+    - the phase follows from the container states alone (`pod_status.py`);
     - after `Terminate` nothing is started any more.
 Times are seconds since the epoch; whoever runs the machine calls `handle(Tick(), deadline())` when a deadline passes.
 Source: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 from minikube_py.aiokit.clock import rfc3339
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
-from minikube_py.images.reference import Reference
-from minikube_py.kubelet.backoff import Backoff
+from minikube_py.kubelet.container_status import ContainerState, Role
+from minikube_py.kubelet.pod_status import Conditions, chosen, phase, qos_class
+from minikube_py.kubelet.podactions import (
+    Begin,
+    Command,
+    Emit,
+    Event,
+    Exited,
+    Kill,
+    PodChanged,
+    Probed,
+    RunProbe,
+    Start,
+    Started,
+    StartFailed,
+    Terminate,
+    Tick,
+)
 from minikube_py.kubelet.probes import KINDS, Probe, ProbeKind
 
-__all__ = [
-    "Begin",
-    "Command",
-    "Emit",
-    "Event",
-    "Exited",
-    "Kill",
-    "PodChanged",
-    "PodState",
-    "Probed",
-    "Role",
-    "RunProbe",
-    "Start",
-    "StartFailed",
-    "Started",
-    "Terminate",
-    "Tick",
-]
-
-
-class Role(Enum):
-    INIT = "init"
-    SIDECAR = "sidecar"
-    MAIN = "main"
-    EPHEMERAL = "ephemeral"
-
-
-# Events
-
-
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """The pod has its sandbox: an address and a network namespace."""
-
-    pod_ip: str
-    host_ip: str
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A container's program is up, or has ended before it said so."""
-
-    container: str
-
-
-@dataclass(frozen=True, slots=True)
-class Exited:
-    container: str
-    code: int
-    message: str = ""
-    reason: str = ""
-    """Empty: Completed for 0, Error otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class StartFailed:
-    """A container can't be started: `ErrImagePull`, `CreateContainerConfigError`, …"""
-
-    container: str
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Probed:
-    container: str
-    kind: ProbeKind
-    success: bool
-    message: str = ""
-    attempt: int = 0
-    """The restart count of the instance that was probed: a late result says nothing about its successor."""
-
-
-@dataclass(frozen=True, slots=True)
-class PodChanged:
-    """The stored pod changed: labels, readiness gates' conditions, ephemeral containers."""
-
-    pod: Object
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A deadline has passed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terminate:
-    """The pod is being deleted or evicted: containers end one by one and none comes back."""
-
-
-Event: TypeAlias = Begin | Started | Exited | StartFailed | Probed | PodChanged | Tick | Terminate
-
-
-# Commands
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start a container; `attempt` counts its restarts."""
-
-    container: str
-    attempt: int
-    pull: bool = True
-    """False for what was pulled in this pod before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """End a running container gracefully; `Exited` follows."""
-
-    container: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunProbe:
-    container: str
-    kind: ProbeKind
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Emit:
-    """Record an event; `container` names the one it is about."""
-
-    type: str
-    reason: str
-    message: str
-    container: str = ""
-
-
-Command: TypeAlias = Start | Kill | RunProbe | Emit
+__all__ = ["PodState"]
 
 _PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull")
 
-
-@dataclass(slots=True)
-class _Container:
-    """One container's state; exactly one of waiting, running (`started_at`), terminated."""
-
-    spec: Mapping[str, Any]
-    role: Role
-    order: int
-    waiting: tuple[str, str] | None = ("ContainerCreating", "")
-    starting: bool = False
-    running_since: float | None = None
-    terminated: Object | None = None
-    last: Object | None = None
-    restarts: int = 0
-    instance: int = 0
-    """Counts every instance ever started, for container ids."""
-    finished_at: float = 0.0
-    retry_at: float | None = None
-    """When a failed start or a back-off ends."""
-    backoff: Backoff = field(default_factory=Backoff)
-    pull_backoff: Backoff = field(default_factory=Backoff)
-    probes: dict[ProbeKind, Probe] = field(default_factory=dict)
-    killing: bool = False
-    done: bool = False
-    """An init container that succeeded, or a container that is never restarted."""
-
-    @property
-    def name(self) -> str:
-        return str(self.spec["name"])
-
-    @property
-    def running(self) -> bool:
-        return self.running_since is not None
-
-    @property
-    def started(self) -> bool:
-        """Running, and past its startup probe."""
-        probe = self.probes.get(ProbeKind.STARTUP)
-        return self.running and (probe is None or probe.succeeded)
-
-    @property
-    def ready(self) -> bool:
-        if self.role is Role.INIT:
-            return self.done
-        if self.role is Role.EPHEMERAL:
-            return False
-        probe = self.probes.get(ProbeKind.READINESS)
-        return self.started and (probe is None or probe.succeeded)
+_SYNC = 1.0
+"""Seconds until a failed start is looked at again; the kubelet's own period is 10 s, which nobody would wait for."""
 
 
 class PodState:
@@ -215,25 +52,25 @@ class PodState:
         self._pod = pod
         self._identity = f"{meta.name(pod)}_{meta.namespace(pod)}({meta.uid(pod)})"
         self._restart_policy: str = spec.get("restartPolicy") or "Always"
-        self._containers: dict[str, _Container] = {}
-        order = 0
+        self._containers: dict[str, ContainerState] = {}
         for container in spec.get("initContainers") or ():
-            role = Role.SIDECAR if container.get("restartPolicy") == "Always" else Role.INIT
-            self._containers[container["name"]] = _Container(container, role, order, ("PodInitializing", ""))
-            order += 1
-        if order:
-            self._main_waiting = ("PodInitializing", "")
-        else:
-            self._main_waiting = ("ContainerCreating", "")
+            self._add(container, Role.SIDECAR if container.get("restartPolicy") == "Always" else Role.INIT)
         for container in spec.get("containers") or ():
-            self._containers[container["name"]] = _Container(container, Role.MAIN, order, self._main_waiting)
-            order += 1
+            self._add(container, Role.MAIN)
+        if spec.get("initContainers"):
+            for state in self._containers.values():
+                state.waiting = ("PodInitializing", "")
         self._sandbox: Begin | None = None
         self._terminating = False
         self._start_time: float | None = None
-        self._conditions: list[Object] = [dict(c) for c in meta.status(pod).get("conditions") or ()]
+        self._conditions = Conditions(pod)
         self._active_deadline: float | None = None
         self._deadline_exceeded = False
+
+    def _add(self, spec: Mapping[str, Any], role: Role) -> ContainerState:
+        added = ContainerState(spec, role, len(self._containers), meta.uid(self._pod))
+        self._containers[added.name] = added
+        return added
 
     # Reading
 
@@ -271,18 +108,10 @@ class PodState:
         times = [c.retry_at for c in self._containers.values() if c.retry_at is not None]
         for container in self._containers.values():
             if container.running and not container.killing:
-                times += [p.due for p in self._runnable(container) if p.due is not None]
+                times += [p.due for p in container.runnable_probes if p.due is not None]
         if self._active_deadline is not None and not self._deadline_exceeded:
             times.append(self._active_deadline)
         return min(times, default=None)
-
-    @staticmethod
-    def _runnable(container: _Container) -> Iterable[Probe]:
-        """The probes that may run now: only the startup probe until it has succeeded, and not after."""
-        startup = container.probes.get(ProbeKind.STARTUP)
-        if startup is not None and not startup.succeeded:
-            return (startup,)
-        return [p for p in container.probes.values() if p.kind is not ProbeKind.STARTUP]
 
     # The machine
 
@@ -317,14 +146,10 @@ class PodState:
 
     def _changed(self, pod: Object, commands: list[Command]) -> None:
         self._pod = pod
-        stored = {c.get("type"): c for c in meta.status(pod).get("conditions") or ()}
-        for kind, condition in stored.items():
-            if kind not in _OWN and condition not in self._conditions:
-                self._conditions = [c for c in self._conditions if c.get("type") != kind] + [dict(condition)]
+        self._conditions.take_over(pod)
         for spec in meta.spec(pod).get("ephemeralContainers") or ():
             if spec["name"] not in self._containers:
-                added = _Container(spec, Role.EPHEMERAL, len(self._containers))
-                self._containers[spec["name"]] = added
+                added = self._add(spec, Role.EPHEMERAL)
                 if self._sandbox and not self._terminating:
                     added.starting = True
                     commands.append(Start(added.name, 0))
@@ -338,7 +163,7 @@ class PodState:
                     message = f"Container {container.name} definition changed, will be restarted"
                     commands += [Emit("Normal", "Killing", message, container.name), Kill(container.name, message)]
 
-    def _started(self, container: _Container, now: float, commands: list[Command]) -> None:
+    def _started(self, container: ContainerState, now: float, commands: list[Command]) -> None:
         if container.running:
             return
         container.starting = False
@@ -354,29 +179,14 @@ class PodState:
         message = f"Started container {container.name}"
         commands.append(Emit("Normal", "Started", message, container.name))
 
-    def _exited(self, container: _Container, code: int, message: str, reason: str, now: float) -> None:
-        terminated: Object = {
-            "exitCode": code,
-            "reason": reason or ("Completed" if code == 0 else "Error"),
-            "startedAt": rfc3339(container.running_since or now),
-            "finishedAt": rfc3339(now),
-            "containerID": self._container_id(container),
-        }
-        if message:
-            terminated["message"] = message
-        container.terminated = terminated
-        container.waiting = None
-        container.starting = False
-        container.running_since = None
-        container.killing = False
-        container.finished_at = now
-        container.probes = {}
+    def _exited(self, container: ContainerState, code: int, message: str, reason: str, now: float) -> None:
+        container.exited(code, reason, message, now)
         if not self._restarts(container, code):
             container.done = container.role is not Role.INIT or code == 0
             if container.role is Role.INIT and code and self._restart_policy == "Never":
                 self._fail_unstarted()
 
-    def _restarts(self, container: _Container, code: int) -> bool:
+    def _restarts(self, container: ContainerState, code: int) -> bool:
         if self._terminating or container.role is Role.EPHEMERAL or self._deadline_exceeded:
             return False
         if container.role is Role.SIDECAR:
@@ -391,7 +201,7 @@ class PodState:
             container.retry_at = None
 
     def _start_failed(
-        self, container: _Container, reason: str, message: str, now: float, commands: list[Command]
+        self, container: ContainerState, reason: str, message: str, now: float, commands: list[Command]
     ) -> None:
         container.starting = False
         container.waiting = (reason, message)
@@ -407,7 +217,7 @@ class PodState:
 
     def _probed(
         self,
-        container: _Container,
+        container: ContainerState,
         kind: ProbeKind,
         success: bool,
         message: str,
@@ -463,12 +273,12 @@ class PodState:
         for container in self._containers.values():
             if not container.running or container.killing:
                 continue
-            for probe in self._runnable(container):
+            for probe in container.runnable_probes:
                 if probe.due is not None and probe.due <= now:
                     probe.begin()
                     commands.append(RunProbe(container.name, probe.kind, container.restarts))
 
-    def _try_start(self, container: _Container, now: float, commands: list[Command]) -> None:
+    def _try_start(self, container: ContainerState, now: float, commands: list[Command]) -> None:
         if container.running or container.starting or container.done:
             return
         if container.terminated is not None:
@@ -479,7 +289,7 @@ class PodState:
         elif container.waiting is None or container.waiting[0] in ("ContainerCreating", "PodInitializing"):
             self._start(container, commands)
 
-    def _start(self, container: _Container, commands: list[Command]) -> None:
+    def _start(self, container: ContainerState, commands: list[Command]) -> None:
         container.starting = True
         container.retry_at = None
         container.instance += 1
@@ -487,7 +297,7 @@ class PodState:
             container.waiting = ("PodInitializing", "")
         commands.append(Start(container.name, container.restarts, pull=container.instance == 1))
 
-    def _try_restart(self, container: _Container, now: float, commands: list[Command]) -> None:
+    def _try_restart(self, container: ContainerState, now: float, commands: list[Command]) -> None:
         assert container.terminated is not None
         code = int(container.terminated["exitCode"])
         if not self._restarts(container, code):
@@ -515,7 +325,7 @@ class PodState:
         container.waiting = ("ContainerCreating", "")
         self._start(container, commands)
 
-    def _retry_start(self, container: _Container, now: float, commands: list[Command]) -> None:
+    def _retry_start(self, container: ContainerState, now: float, commands: list[Command]) -> None:
         """A failed start is due again: pulls back off, config errors are looked at every sync."""
         reason = container.waiting[0] if container.waiting else ""
         image = container.spec.get("image", "")
@@ -543,76 +353,26 @@ class PodState:
 
     # Status
 
-    def _of(self, *roles: Role) -> list[_Container]:
-        return [c for c in self._containers.values() if c.role in roles]
-
-    def _initialized(self) -> bool:
-        for container in self._of(Role.INIT, Role.SIDECAR):
-            if container.role is Role.INIT and not container.done:
-                return False
-            if container.role is Role.SIDECAR and not (container.started or container.restarts or container.done):
-                return False
-        return True
-
     def _phase(self) -> str:
-        """As kubelet's getPhase."""
-        if self._deadline_exceeded:
-            return "Running" if self.live else "Failed"
-        failed_init = [
-            c for c in self._of(Role.INIT) if c.terminated and not c.done and not c.running and not c.starting
-        ]
-        if failed_init and self._restart_policy == "Never":
-            return "Failed"
-        mains = self._of(Role.MAIN)
-        if not self._initialized() or any(not c.running and not c.terminated and not c.last for c in mains):
-            if self._terminating and not self.live and any(c.terminated for c in self._containers.values()):
-                return "Failed"
-            return "Pending"
-        if any(c.running for c in mains) or any(c.running for c in self._of(Role.SIDECAR)):
-            return "Running"
-        if not self._terminating:
-            if self._restart_policy == "Always" or any(not c.terminated for c in mains):
-                return "Running"
-            if self._restart_policy == "OnFailure" and any(not c.done for c in mains):
-                return "Running"
-        codes = [int((c.terminated or c.last or {"exitCode": 0})["exitCode"]) for c in mains]
-        return "Succeeded" if not any(codes) else "Failed"
-
-    def _container_id(self, container: _Container) -> str:
-        uid = meta.uid(self._pod).replace("-", "")
-        return f"minikube-py://{uid}{container.order:02x}{container.instance:04x}".ljust(14 + 64, "0")
-
-    def _container_status(self, container: _Container) -> Object:
-        reference = Reference.parse(str(container.spec.get("image", "")))
-        state: Object
-        if container.running_since is not None:
-            state = {"running": {"startedAt": rfc3339(container.running_since)}}
-        elif container.waiting is not None:
-            reason, message = container.waiting
-            state = {"waiting": {"reason": reason, **({"message": message} if message else {})}}
-        elif container.terminated is not None:
-            state = {"terminated": container.terminated}
-        else:
-            state = {"waiting": {"reason": "ContainerCreating"}}
-        seen = container.instance > 0 and (container.running or container.terminated is not None or container.last)
-        return {
-            "name": container.name,
-            "state": state,
-            "lastState": {"terminated": container.last} if container.last else {},
-            "ready": container.ready,
-            "restartCount": container.restarts,
-            "image": reference.canonical if seen else str(container.spec.get("image", "")),
-            "imageID": f"minikube-py://{reference.repository}" if seen else "",
-            **({"containerID": self._container_id(container)} if seen else {}),
-            "started": container.started,
-        }
+        return phase(
+            self._containers.values(),
+            self._restart_policy,
+            terminating=self._terminating,
+            deadline_exceeded=self._deadline_exceeded,
+        )
 
     def status(self, now: float) -> Object:
         """Return the pod's `status` as it is to be published; conditions keep the time of their last change."""
-        phase = self._phase()
+        containers, reached = self._containers.values(), self._phase()
         pod_status: Object = {
-            "phase": phase,
-            "conditions": self._refresh_conditions(phase, now),
+            "phase": reached,
+            "conditions": self._conditions.refresh(
+                containers,
+                reached,
+                now,
+                sandbox=self._sandbox is not None,
+                gates=meta.spec(self._pod).get("readinessGates") or (),
+            ),
         }
         if self._sandbox:
             pod_status["hostIP"] = self._sandbox.host_ip
@@ -629,100 +389,10 @@ class PodState:
             ("containerStatuses", (Role.MAIN,)),
             ("ephemeralContainerStatuses", (Role.EPHEMERAL,)),
         ):
-            if chosen := self._of(*roles):
-                pod_status[field_name] = [self._container_status(c) for c in chosen]
+            if some := chosen(containers, *roles):
+                pod_status[field_name] = [c.status() for c in some]
         pod_status["qosClass"] = meta.status(self._pod).get("qosClass") or qos_class(meta.spec(self._pod))
         for kept in ("nominatedNodeName", "observedGeneration"):
             if kept in meta.status(self._pod):
                 pod_status[kept] = meta.status(self._pod)[kept]
         return pod_status
-
-    def _refresh_conditions(self, phase: str, now: float) -> list[Object]:
-        counted = self._of(Role.MAIN, Role.SIDECAR)
-        unready = [c.name for c in counted if not c.ready]
-        uninitialized = [
-            c.name
-            for c in self._of(Role.INIT, Role.SIDECAR)
-            if not (c.done if c.role is Role.INIT else c.started or c.restarts or c.done)
-        ]
-        self._set("PodReadyToStartContainers", self._sandbox is not None and phase not in ("Succeeded", "Failed"), now)
-        if phase == "Succeeded":
-            self._set("Initialized", True, now, "PodCompleted")
-            self._set("Ready", False, now, "PodCompleted")
-            self._set("ContainersReady", False, now, "PodCompleted")
-        else:
-            message = f"containers with incomplete status: [{' '.join(uninitialized)}]"
-            if uninitialized:
-                self._set("Initialized", False, now, "ContainersNotInitialized", message)
-            else:
-                self._set("Initialized", True, now)
-            reason, message = "", ""
-            if phase == "Failed":
-                reason = "PodFailed"
-            elif unready:
-                reason, message = "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
-            gates = self._unmet_gates()
-            if reason or not gates:
-                self._set("Ready", not reason, now, reason, message)
-            else:
-                self._set("Ready", False, now, "ReadinessGatesNotReady", ", ".join(gates))
-            self._set("ContainersReady", not reason, now, reason, message)
-        self._set("PodScheduled", True, now)
-        return [dict(condition) for condition in self._conditions]
-
-    def _unmet_gates(self) -> list[str]:
-        found = []
-        conditions = {c.get("type"): c.get("status") for c in self._conditions}
-        for gate in meta.spec(self._pod).get("readinessGates") or ():
-            kind = gate.get("conditionType")
-            if kind not in conditions:
-                found.append(f'corresponding condition of pod readiness gate "{kind}" does not exist.')
-            elif conditions[kind] != "True":
-                found.append(f'the status of pod readiness gate "{kind}" is not "True", but {conditions[kind]}')
-        return found
-
-    def _set(self, kind: str, holds: bool, now: float, reason: str = "", message: str = "") -> None:
-        value = "True" if holds else "False"
-        condition: Object = {"type": kind, "status": value, "lastProbeTime": None}
-        for old in self._conditions:
-            if old.get("type") == kind:
-                same = old.get("status") == value and old.get("lastTransitionTime")
-                condition["lastTransitionTime"] = old["lastTransitionTime"] if same else rfc3339(now)
-                break
-        else:
-            condition["lastTransitionTime"] = rfc3339(now)
-        if reason:
-            condition["reason"] = reason
-        if message:
-            condition["message"] = message
-        for index, old in enumerate(self._conditions):
-            if old.get("type") == kind:
-                self._conditions[index] = condition
-                return
-        self._conditions.append(condition)
-
-
-_OWN = frozenset(("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"))
-"""Conditions that the kubelet (or the scheduler before it) owns; others are readiness gates' and kept as stored."""
-
-_SYNC = 1.0
-"""Seconds until a failed start is looked at again; the kubelet's own period is 10 s, which nobody would wait for."""
-
-
-def qos_class(spec: Mapping[str, Any]) -> str:
-    """Return the pod's QoS class.
-
-    Source: https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/
-    """
-    containers: Sequence[Mapping[str, Any]] = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
-    anything, guaranteed = False, True
-    for container in containers:
-        resources = container.get("resources") or {}
-        requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
-        for name in ("cpu", "memory"):
-            anything = anything or name in requests or name in limits
-            if name not in limits or requests.get(name, limits[name]) != limits[name]:
-                guaranteed = False
-    if not anything:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"

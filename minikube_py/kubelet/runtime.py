@@ -18,9 +18,10 @@ from minikube_py.images import exec as images_exec
 from minikube_py.images.command import PROCESS
 from minikube_py.images.container import Container
 from minikube_py.kubelet.agent import Kubelet
+from minikube_py.kubelet.containers import Instance
+from minikube_py.kubelet.pod_worker import PodWorker
 from minikube_py.kubelet.processes import ProcessMeter
 from minikube_py.kubelet.usage import RequestRates, Sampler
-from minikube_py.kubelet.worker import Instance, PodWorker
 
 __all__ = ["KubeletRuntime"]
 

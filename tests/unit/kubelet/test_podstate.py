@@ -4,14 +4,13 @@ from typing import Any
 
 import pytest
 
-from minikube_py.kubelet.podstate import (
+from minikube_py.kubelet.podactions import (
     Begin,
     Emit,
     Event,
     Exited,
     Kill,
     PodChanged,
-    PodState,
     Probed,
     RunProbe,
     Start,
@@ -20,6 +19,7 @@ from minikube_py.kubelet.podstate import (
     Terminate,
     Tick,
 )
+from minikube_py.kubelet.podstate import PodState
 from minikube_py.kubelet.probes import ProbeKind
 
 NOW = 1_700_000_000.0

@@ -1,0 +1,369 @@
+"""The containers of one pod: started as their image's program, watched, ended.
+
+Stands for kuberuntime_container.go (startContainer, killContainer, lifecycle hooks) and the container runtime below it.
+
+    Start ──► environment, files, image ──► task in the pod's context ──► Started ──► postStart ──► … ──► Exited
+    Kill  ──► preStop ──► SIGTERM (`Container.terminated`) ──► the rest of the grace period ──► SIGKILL (cancel)
+"""
+
+import asyncio
+import contextvars
+import threading
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from minikube_py.aiokit.linelog import LineLog
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Object
+from minikube_py.images import environ
+from minikube_py.images.catalog import AbsentImage, BadMapping
+from minikube_py.images.container import Container, PodInfo
+from minikube_py.images.expansion import expand
+from minikube_py.kubelet import output, ports
+from minikube_py.kubelet.environment import ConfigError, container_environment
+from minikube_py.kubelet.handlers import HandlerRunner, Spawn
+from minikube_py.kubelet.mounts import PodFiles
+from minikube_py.kubelet.podactions import Event, Exited, Started, StartFailed
+from minikube_py.kubelet.prober import ProbeFailed
+from minikube_py.kubelet.sandbox import Sandbox
+from minikube_py.kubelet.volume_manager import VolumeManager, container_specs
+
+if TYPE_CHECKING:
+    from minikube_py.kubelet.agent import Kubelet
+
+__all__ = ["CURRENT", "Containers", "Instance"]
+
+CURRENT: contextvars.ContextVar[str] = contextvars.ContextVar("minikube_py_container", default="")
+"""`namespace/pod/container` of the running code: by it the watchdog names who blocks the loop."""
+
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_TOKEN_SECONDS = 3607
+"""As long as the admission plugin of a real cluster asks for."""
+
+
+class _Ready(asyncio.Event):
+    """`Container.ready`, which calls back when it is set."""
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        super().__init__()
+        self._callback = callback
+
+    def set(self) -> None:
+        if not self.is_set():
+            super().set()
+            self._callback()
+
+
+class Instance:
+    """One run of one container."""
+
+    __slots__ = ("attempt", "container", "log", "reason", "task")
+
+    def __init__(self, container: Container, log: LineLog, attempt: int) -> None:
+        self.container = container
+        self.log = log
+        self.attempt = attempt
+        self.task: asyncio.Task[None] | None = None
+        self.reason = ""
+        """Why it is being killed, if it is."""
+
+
+class Containers:
+    """Runs the containers of one pod and tells `feed` what becomes of them.
+
+    Resource handling: its tasks belong to `spawn`'s owner.
+    """
+
+    def __init__(
+        self,
+        kubelet: "Kubelet",
+        pod: Object,
+        sandbox: Sandbox,
+        volumes: VolumeManager,
+        spawn: Spawn,
+        feed: Callable[[Event], None],
+    ) -> None:
+        self.pod = pod
+        """As stored now."""
+        self.instances: dict[str, Instance] = {}
+        self.previous: dict[str, LineLog] = {}
+        self.handlers = HandlerRunner(sandbox, kubelet.catalog, spawn)
+        self._key = meta.key(pod)
+        self._kubelet = kubelet
+        self._sandbox = sandbox
+        self._volumes = volumes
+        self._spawn = spawn
+        self._feed = feed
+        self._closed = False
+
+    def close(self) -> None:
+        """Tell nobody any more what becomes of the containers."""
+        self._closed = True
+
+    def spec_of(self, name: str) -> Mapping[str, Any]:
+        """Return a container's spec; empty if there is none of this name."""
+        return next((c for c in container_specs(self.pod) if c["name"] == name), {})
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Return the main programs that run."""
+        return [i.task for i in self.instances.values() if i.task is not None and not i.task.done()]
+
+    def event(self, type_: str, reason: str, message: str, container: str) -> None:
+        """Record an event about one container."""
+        group = "containers"
+        for candidate in ("initContainers", "ephemeralContainers"):
+            if any(c["name"] == container for c in meta.spec(self.pod).get(candidate) or ()):
+                group = candidate
+        self._kubelet.record(self.pod, type_, reason, message, f"spec.{group}{{{container}}}")
+
+    def start(self, name: str, attempt: int, pull: bool) -> StartFailed | None:
+        """Start a container; what is wrong with its image or configuration is returned."""
+        spec = self.spec_of(name)
+        image = str(spec.get("image", ""))
+        context = self._sandbox.namespace.context.copy()
+        context.run(CURRENT.set, f"{self._key}/{name}")
+        container, refused = None, ""
+        try:
+            container = self._container(spec, attempt)
+            environ.enter(context, container.env)
+        except ConfigError as error:
+            refused = str(error)
+        command, args = spec.get("command") or (), spec.get("args") or ()
+        try:  # the user's module is imported here: as the pod
+            main = context.run(partial(self._kubelet.catalog.resolve, image, command=command, args=args))
+        except AbsentImage:
+            if spec.get("imagePullPolicy") == "Never":
+                return StartFailed(
+                    name, "ErrImageNeverPull", f'Container image "{image}" is not present with pull policy of Never'
+                )
+            self.event("Normal", "Pulling", f'Pulling image "{image}"', name)
+            return StartFailed(
+                name,
+                "ErrImagePull",
+                f'Failed to pull image "{image}": not found: the images: mapping marks it as absent',
+            )
+        except BadMapping as error:
+            return StartFailed(name, "CreateContainerError", str(error))
+        if container is None:
+            return StartFailed(name, "CreateContainerConfigError", refused)
+        if pull or attempt:
+            self.event("Normal", "Pulled", f'Container image "{image}" already present on machine', name)
+        self.event("Normal", "Created", f"Created container: {name}", name)
+        log = LineLog()
+        container.write = lambda text: log.write(text, self._kubelet.clock.now())
+        output.renew()
+        if (old := self.instances.get(name)) is not None:
+            self.previous[name] = old.log
+        instance = self.instances[name] = Instance(container, log, attempt)
+        context.run(output.OUTPUT.set, self._output(log))
+        instance.task = self._spawn(self._run(name, instance, main), name, context)
+        return None
+
+    def _output(self, log: LineLog) -> Callable[[str, str], None]:
+        """Return what puts a program's output into its log, also from the threads it runs."""
+        loop, thread, clock = asyncio.get_running_loop(), threading.get_ident(), self._kubelet.clock
+
+        def write(text: str, stream: str) -> None:
+            if threading.get_ident() == thread:
+                log.write(text, clock.now(), stream)
+                return
+            try:
+                loop.call_soon_threadsafe(log.write, text, clock.now(), stream)
+            except RuntimeError:
+                pass  # the cluster has ended; its threads need a moment longer
+
+        return write
+
+    def _container(self, spec: Mapping[str, Any], attempt: int) -> Container:
+        kubelet, pod = self._kubelet, self.pod
+        name = str(spec["name"])
+        base = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOSTNAME": self._sandbox.hostname,
+            **kubelet.service_environment(self._key.namespace, meta.spec(pod).get("enableServiceLinks") is not False),
+        }
+        env = container_environment(
+            spec, pod, base=base, status=self._sandbox.ips, allocatable=kubelet.capacity, lookup=self._volumes.lookup
+        )
+        tcp, udp = ports.listening(spec, pod, kubelet.services_of(pod), kubelet.catalog.known)
+        container = Container(
+            name=name,
+            image=str(spec.get("image", "")),
+            pod=PodInfo(
+                namespace=self._key.namespace,
+                name=self._key.name,
+                uid=meta.uid(pod),
+                ip=self._sandbox.ip,
+                hostname=self._sandbox.hostname,
+                node=kubelet.node,
+                node_ip=kubelet.ip,
+                labels=meta.labels(pod),
+                annotations=meta.annotations(pod),
+                service_account=str(meta.spec(pod).get("serviceAccountName") or "default"),
+            ),
+            write=lambda text: None,
+            command=tuple(expand(str(word), env) for word in spec.get("command") or ()),
+            args=tuple(expand(str(word), env) for word in spec.get("args") or ()),
+            env=env,
+            ports=tcp,
+            udp_ports=udp,
+            files=self._files(spec, env, attempt),
+            working_dir=str(spec.get("workingDir") or "/"),
+            tty=bool(spec.get("tty")),
+            ready=_Ready(lambda: self._up(name, attempt)),
+        )
+        container.extra["read_only"] = _read_only(spec, pod)
+        container.extra["root"] = lambda: self._volumes.folders.root(
+            name, {path: container.files[path] for path in container.files}
+        )
+        container.extra["real_port"] = lambda port: kubelet.fabric.real_address(self._sandbox.ip, port)[1]
+        if spec.get("stdin"):
+            container.stdin = asyncio.StreamReader()
+        return container
+
+    def _files(self, spec: Mapping[str, Any], env: Mapping[str, str], attempt: int) -> Mapping[str, Any]:
+        mounted = self._volumes.folders.mounted(spec, env) if spec.get("volumeMounts") else {}
+        written: dict[str, str | Callable[[], str]] = {
+            "/etc/hosts": self._sandbox.etc_hosts,
+            "/etc/resolv.conf": self._sandbox.resolv_conf.text(),
+            "/etc/hostname": f"{self._sandbox.hostname}\n",
+        }
+        if meta.spec(self.pod).get("automountServiceAccountToken") is not False:
+            written[f"{_ACCOUNT}/namespace"] = self._key.namespace
+            if (identity := self._kubelet.identity) is not None:  # made when somebody reads them
+                written[f"{_ACCOUNT}/token"] = lambda: self._volumes.token(self.pod, _TOKEN_SECONDS)
+                written[f"{_ACCOUNT}/ca.crt"] = identity.root_certificate
+        said = str(spec.get("terminationMessagePath") or "/dev/termination-log")
+        written[said] = ""
+        return PodFiles(mounted, self._volumes.folders, written, {said: _last_words(str(spec["name"]), attempt)})
+
+    def _up(self, name: str, attempt: int) -> None:
+        instance = self.instances.get(name)
+        if instance is None or instance.attempt != attempt or self._closed:
+            return
+        self._feed(Started(name))
+        hook = (self.spec_of(name).get("lifecycle") or {}).get("postStart")
+        if hook:
+            self._spawn(self._post_start(instance, hook), f"postStart {name}")
+
+    async def _run(self, name: str, instance: Instance, main: Callable[[Container], Awaitable[int | None]]) -> None:
+        container = instance.container
+        code, message = 0, ""
+        try:
+            code = int(await main(container) or 0)
+        except asyncio.CancelledError:
+            code = 137  # SIGKILL at the end of the grace period
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+            if isinstance(error.code, str):
+                container.print(error.code)
+        except OSError as error:  # most often a port that is taken: the sentence says by whom
+            code, message = 1, str(error)
+            container.print(f"{container.image}: {error}")
+            self.event("Warning", "Failed", f"Error: {error}", name)
+        except Exception as error:
+            code, message = 1, f"{type(error).__name__}: {error}"
+            container.write(traceback.format_exc())
+        instance.log.close(self._kubelet.clock.now())
+        if self._closed or self.instances.get(name) is not instance:
+            return
+        message = self._termination_message(name, instance, code, message)
+        if not container.ready.is_set():
+            container.ready._callback = lambda: None  # type: ignore[attr-defined]  # `_Ready`: no postStart any more
+            container.ready.set()
+            self._feed(Started(name))
+        self._feed(Exited(name, code, message))
+
+    def _termination_message(self, name: str, instance: Instance, code: int, message: str) -> str:
+        """What the container wrote to its terminationMessagePath, or with FallbackToLogsOnError the log's end."""
+        if self._volumes.used and (text := self._volumes.folders.read(_last_words(name, instance.attempt))):
+            return text[:4096]
+        if code and self.spec_of(name).get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            text = "\n".join(line.text for line in instance.log.lines()[-80:])
+            return text[-2048:] or message
+        return str(instance.container.extra.get("termination_message", message))[:4096]
+
+    async def kill(self, instance: Instance, message: str, grace: float | None = None) -> None:
+        """End one container: preStop, SIGTERM, the rest of the grace period, then SIGKILL."""
+        instance.reason = message
+        container, task = instance.container, instance.task
+        if task is None or task.done():
+            return
+        if grace is None:
+            grace = float(meta.spec(self.pod).get("terminationGracePeriodSeconds", 30))
+        deadline = time.monotonic() + grace
+        hook = (self.spec_of(container.name).get("lifecycle") or {}).get("preStop")
+        if hook and grace > 0:
+            try:
+                async with asyncio.timeout(grace):
+                    await self._hook(container, hook)
+            except (TimeoutError, ProbeFailed) as error:
+                self.event("Warning", "FailedPreStopHook", f"PreStopHook failed: {error}", container.name)
+        container.terminated.set()
+        if container.stdin is not None:
+            container.stdin.feed_eof()
+        remaining = deadline - time.monotonic()
+        if not task.done():
+            await asyncio.wait((task,), timeout=max(remaining, 0.01))
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=2.0)
+
+    async def _hook(self, container: Container, hook: Mapping[str, Any]) -> None:
+        spec = self.spec_of(container.name)
+        grace = float(meta.spec(self.pod).get("terminationGracePeriodSeconds", 30))
+        await self.handlers.run(container, spec, hook, grace)
+
+    async def _post_start(self, instance: Instance, hook: Mapping[str, Any]) -> None:
+        try:
+            await self._hook(instance.container, hook)
+        except ProbeFailed as error:
+            name = instance.container.name
+            self.event("Warning", "FailedPostStartHook", f"PostStartHook failed: {error}", name)
+            await self.kill(instance, "FailedPostStartHook")
+
+    def open_ports(self) -> None:
+        """Services came or went: programs that listen on what Services want open the new ports."""
+        for name, instance in self.instances.items():
+            if (listen := instance.container.extra.get("listen")) is None:
+                continue
+            tcp, udp = ports.listening(
+                self.spec_of(name), self.pod, self._kubelet.services_of(self.pod), self._kubelet.catalog.known
+            )
+            for protocol, wanted, have in (
+                ("TCP", tcp, instance.container.ports),
+                ("UDP", udp, instance.container.udp_ports),
+            ):
+                for port in set(wanted) - set(have):
+                    context = self._sandbox.namespace.context.copy()
+                    self._spawn(self._open(listen, protocol, port, instance), f"listen {port}", context)
+            instance.container.ports = tuple(dict.fromkeys((*instance.container.ports, *tcp)))
+            instance.container.udp_ports = tuple(dict.fromkeys((*instance.container.udp_ports, *udp)))
+
+    async def _open(self, listen: Any, protocol: str, port: int, instance: Instance) -> None:
+        try:
+            await listen(protocol, port)
+        except OSError as error:
+            instance.container.print(f"can't listen on {port}/{protocol}: {error}")
+
+
+def _last_words(container: str, attempt: int) -> str:
+    """Return where the termination message of one run of a container is kept."""
+    return f"termination/{container}-{attempt}"
+
+
+def _read_only(spec: Mapping[str, Any], pod: Object) -> frozenset[str]:
+    """Return the mount points that a container may not write to: by its own wish, or because the API owns the files."""
+    owned = {
+        volume["name"]
+        for volume in meta.spec(pod).get("volumes") or ()
+        if {"configMap", "secret", "downwardAPI", "projected"} & volume.keys()
+    }
+    return frozenset(
+        str(mount.get("mountPath", "")).rstrip("/") or "/"
+        for mount in spec.get("volumeMounts") or ()
+        if mount.get("readOnly") or mount.get("name") in owned
+    )

@@ -1,0 +1,116 @@
+"""A pod's sandbox: its address, its network namespace, its names and its hostPorts.
+
+Stands for kuberuntime_sandbox.go, the CNI plugin's ADD and DEL, and the portmap plugin.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Object
+from minikube_py.cni.resolvconf import ResolvConf, hosts_text, parse_hosts, pod_resolv_conf
+
+if TYPE_CHECKING:
+    from minikube_py.kubelet.agent import Kubelet
+
+__all__ = ["Sandbox"]
+
+
+class Sandbox:
+    """Where a pod's containers live.
+
+    Resource handling: `close()` gives back what `lease()` and `open_host_ports()` took, in reverse order.
+    """
+
+    def __init__(self, kubelet: "Kubelet", pod: Object) -> None:
+        self._kubelet = kubelet
+        self._pod = pod
+        self._key = meta.key(pod)
+        self._spec = meta.spec(pod)
+        self._leased = False
+        self._closed = False
+        self._host_ports: list[Any] = []
+        self.ip = ""
+        self.namespace: Any = None
+
+    def lease(self) -> None:
+        """Take an address and open the namespace; the policies know of it before its first byte.
+
+        Error handling: `Exhausted` when the node's range is used up.
+        """
+        kubelet = self._kubelet
+        if self._spec.get("hostNetwork"):
+            self.ip = kubelet.ip
+        else:
+            self.ip = kubelet.pool.lease(str(self._key))
+            self._leased = True
+        if kubelet.gate is not None and self._leased:
+            kubelet.gate.announce(self.ip, self._pod)
+        resolver = kubelet.resolver(self.resolv_conf, parse_hosts(self.etc_hosts), self.ip)
+        self.namespace = kubelet.fabric.namespace(
+            self.ip, hostname=self.hostname, name=str(self._key), resolver=resolver
+        )
+
+    def open_host_ports(self) -> None:
+        """Open the pod's hostPorts on the node's address: connections go to the pod, and its policies are asked."""
+        if self._spec.get("hostNetwork"):
+            return  # the pod itself is at the node's address
+        for group in ("initContainers", "containers"):
+            for container in self._spec.get(group) or ():
+                for port in container.get("ports") or ():
+                    if port.get("hostPort") and (port.get("protocol") or "TCP") == "TCP":
+                        self._open_host_port(int(port["hostPort"]), int(port["containerPort"]), group, container)
+
+    def _open_host_port(self, host_port: int, port: int, group: str, container: Mapping[str, Any]) -> None:
+        try:
+            listener = self._kubelet.fabric.listen(
+                self._kubelet.ip, host_port, lambda connection: connection.hand_off(self.ip, port)
+            )
+        except OSError as error:
+            path = f"spec.{group}{{{container['name']}}}"
+            self._kubelet.record(self._pod, "Warning", "HostPortConflict", f"hostPort {host_port}: {error}", path)
+        else:
+            self._host_ports.append(listener)
+
+    @property
+    def ips(self) -> dict[str, str]:
+        """What the downward API calls `status.podIP` and `status.hostIP`."""
+        return {"podIP": self.ip, "hostIP": self._kubelet.ip}
+
+    @property
+    def hostname(self) -> str:
+        if self._spec.get("hostNetwork"):
+            return self._kubelet.node
+        return str(self._spec.get("hostname") or self._key.name)[:63]
+
+    @property
+    def etc_hosts(self) -> str:
+        subdomain, domain = self._spec.get("subdomain"), self._kubelet.cluster_domain
+        fqdn = f"{self.hostname}.{subdomain}.{self._key.namespace}.svc.{domain}" if subdomain else ""
+        return hosts_text(self.ip, self.hostname, fqdn, self._spec.get("hostAliases") or ())
+
+    @cached_property
+    def resolv_conf(self) -> ResolvConf:
+        kubelet = self._kubelet
+        return pod_resolv_conf(
+            self._spec,
+            self._key.namespace,
+            cluster_dns=kubelet.addresses.dns_ip,
+            cluster_domain=kubelet.cluster_domain,
+            host=kubelet.host_resolv_conf,
+        )
+
+    async def close(self, drain: float) -> None:
+        """Close sockets, leaving connections in flight up to `drain` seconds, and give the address back; idempotent."""
+        if self.namespace is None or self._closed:
+            return
+        self._closed = True
+        while self._host_ports:
+            self._host_ports.pop().close()
+        await self.namespace.close(drain)
+        if self._leased:
+            self._leased = False
+            if self._kubelet.gate is not None:
+                self._kubelet.gate.forget(self.ip)
+            self._kubelet.pool.release(self.ip)
