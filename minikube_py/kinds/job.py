@@ -1,6 +1,7 @@
 """Job."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minikube_py.aiokit.clock import timestamp
@@ -59,6 +60,10 @@ def default_spec(spec: dict[str, Any]) -> None:
         spec["podReplacementPolicy"] = "Failed" if spec.get("podFailurePolicy") is not None else "TerminatingOrFailed"
     if spec.get("manualSelector") is None:
         spec["manualSelector"] = False
+    for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
+        for wanted in rule.get("onPodConditions") or ():
+            if not wanted.get("status"):
+                wanted["status"] = "True"
 
 
 @rules.collected
@@ -90,6 +95,84 @@ def spec_errors(spec: Mapping[str, Any], path: str) -> rules.Errors:
         supported = ("Never",) if spec.get("podFailurePolicy") is not None else ("OnFailure", "Never")
         why = "valid values: " + ", ".join(f'"{value}"' for value in supported)
         yield errors.FieldError(at, "FieldValueRequired", f"Required value: {why}")
+    yield from _policies(spec, path, str(policy or ""))
+
+
+_ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
+_MANY_RULES = 20
+
+
+def _policies(spec: Mapping[str, Any], path: str, restart: str) -> rules.Errors:
+    """Check what says how a Job's pods may fail and when enough have succeeded."""
+    indexed = spec.get("completionMode") == "Indexed"
+    per_index, most = spec.get("backoffLimitPerIndex"), spec.get("maxFailedIndexes")
+    yield from rules.non_negative(per_index, f"{path}.backoffLimitPerIndex")
+    yield from rules.non_negative(most, f"{path}.maxFailedIndexes")
+    for key in ("backoffLimitPerIndex", "successPolicy"):
+        if spec.get(key) is not None and not indexed:
+            yield errors.invalid_value(f"{path}.{key}", spec[key], "requires indexed completion mode")
+    if most is not None:
+        if per_index is None:
+            yield errors.required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified")
+        if most > (spec.get("completions") or most):
+            why = "must be less than or equal to completions"
+            yield errors.invalid_value(f"{path}.maxFailedIndexes", most, why)
+    yield from rules.one_of(
+        spec.get("podReplacementPolicy"), f"{path}.podReplacementPolicy", ("Failed", "TerminatingOrFailed")
+    )
+    if (owner := spec.get("managedBy")) is not None and "/" not in owner:
+        why = 'must be a domain-prefixed path (such as "acme.io/foo")'
+        yield errors.invalid_value(f"{path}.managedBy", owner, why)
+    if (policy := spec.get("podFailurePolicy")) is not None:
+        if restart in ("Always", "OnFailure"):
+            why = 'only "Never" is supported when podFailurePolicy is specified'
+            yield errors.invalid_value(f"{path}.template.spec.restartPolicy", restart, why)
+        if spec.get("podReplacementPolicy") == "TerminatingOrFailed":
+            yield errors.not_supported(f"{path}.podReplacementPolicy", "TerminatingOrFailed", ("Failed",))
+        yield from _failure_rules(policy.get("rules") or (), f"{path}.podFailurePolicy.rules", per_index is not None)
+    if (policy := spec.get("successPolicy")) is not None:
+        yield from _success_rules(policy.get("rules") or (), f"{path}.successPolicy.rules")
+
+
+def _failure_rules(given: Sequence[Mapping[str, Any]], path: str, per_index: bool) -> rules.Errors:
+    if len(given) > _MANY_RULES:
+        yield errors.too_many(path, len(given), _MANY_RULES)
+    for index, rule in enumerate(given):
+        at = f"{path}[{index}]"
+        action, codes, conditions = rule.get("action"), rule.get("onExitCodes"), rule.get("onPodConditions")
+        yield from rules.one_of(action, f"{at}.action", _ACTIONS, needed=True)
+        if action == "FailIndex" and not per_index:
+            yield errors.invalid_value(f"{at}.action", action, "requires the backoffLimitPerIndex to be set")
+        if codes is None and not conditions:
+            yield errors.invalid_value(at, "", "specifying one of OnExitCodes and OnPodConditions is required")
+        elif codes is not None and conditions:
+            why = "specifying both OnExitCodes and OnPodConditions is not supported"
+            yield errors.invalid_value(at, "", why)
+        elif codes is not None:
+            yield from rules.one_of(codes.get("operator"), f"{at}.onExitCodes.operator", ("In", "NotIn"), needed=True)
+            values = codes.get("values") or ()
+            if not values:
+                yield errors.invalid_value(f"{at}.onExitCodes.values", "", "at least one value is required")
+            elif codes.get("operator") == "In" and 0 in values:
+                why = "must not be 0 for the In operator"
+                yield errors.invalid_value(f"{at}.onExitCodes.values[{values.index(0)}]", 0, why)
+
+
+def _success_rules(given: Sequence[Mapping[str, Any]], path: str) -> rules.Errors:
+    if not given:
+        yield errors.required(path, "at least one rules must be specified when the successPolicy is specified")
+    if len(given) > _MANY_RULES:
+        yield errors.too_many(path, len(given), _MANY_RULES)
+    for index, rule in enumerate(given):
+        at = f"{path}[{index}]"
+        if rule.get("succeededCount") is None and rule.get("succeededIndexes") is None:
+            yield errors.required(at, "at least one of succeededCount or succeededIndexes must be specified")
+        if rule.get("succeededCount") is not None and rule["succeededCount"] < 1:
+            yield errors.invalid_value(f"{at}.succeededCount", rule["succeededCount"], rules.NOT_NEGATIVE)
+        listed = rule.get("succeededIndexes") or ""
+        if not re.fullmatch(r"(\d+(-\d+)?(,\d+(-\d+)?)*)?", listed):
+            why = "error parsing succeededIndexes: cannot convert string to integer for index"
+            yield errors.invalid_value(f"{at}.succeededIndexes", listed, why)
 
 
 def _update(spec: Mapping[str, Any], was: Mapping[str, Any]) -> rules.Errors:
@@ -103,7 +186,8 @@ def _update(spec: Mapping[str, Any], was: Mapping[str, Any]) -> rules.Errors:
         before, after = _without_scheduling(before), _without_scheduling(after)
     if before != after:
         yield errors.invalid_value("spec.template", GoText("core.PodTemplateSpec{…}"), rules.IMMUTABLE)
-    yield from rules.immutable(spec.get("completionMode"), was.get("completionMode"), "spec.completionMode")
+    for key in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
+        yield from rules.immutable(spec.get(key), was.get(key), f"spec.{key}")
 
 
 def _without_scheduling(template: Mapping[str, Any]) -> Object:

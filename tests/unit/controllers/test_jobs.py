@@ -172,3 +172,130 @@ def test_indexes() -> None:
     """Indexes are written in ranges from three in a row, and read back."""
     assert indexes.text({0, 1, 3, 4, 5, 7}) == "0,1,3-5,7"
     assert indexes.parse("0,1,3-5,7") == {0, 1, 3, 4, 5, 7}
+
+
+async def test_the_end_comes_in_two_steps(world: Any) -> None:
+    """A verdict stands at once, but the Job is Failed only when its last pod has ended."""
+    world.kubelet.linger = lambda pod: True
+    world.create(BATCH, "Job", "work", job(world, activeDeadlineSeconds=10))
+    await world.settle(12.0)
+    assert ends(world) == [("FailureTarget", "DeadlineExceeded")]
+    assert world.status("jobs.batch", "work")["terminating"] == 1
+    world.kubelet.linger = lambda pod: False
+    pod = world.pods()[0]
+    world.api.delete("pods", meta.name(pod), "default", grace_period=0)
+    await world.settle()
+    assert ends(world) == [("FailureTarget", "DeadlineExceeded"), ("Failed", "DeadlineExceeded")]
+    assert world.status("jobs.batch", "work")["failed"] == 1
+
+
+async def test_a_smaller_parallelism_is_no_failure(world: Any) -> None:
+    """Pods that a Job gives up because it wants fewer don't count as failed; one that somebody deletes does."""
+    world.create(BATCH, "Job", "work", job(world, completions=5, parallelism=3))
+    await world.settle()
+    world.edit("jobs.batch", "work", lambda j: j["spec"].update(parallelism=1))
+    await world.settle()
+    assert len(world.pods()) == 1
+    assert "failed" not in world.status("jobs.batch", "work")
+    world.api.delete("pods", meta.name(world.pods()[0]), "default")
+    await world.settle()
+    assert world.status("jobs.batch", "work")["failed"] == 1
+    assert world.pods() == []
+    await world.settle(12.0)
+    assert len(world.pods()) == 1
+
+
+async def test_success_policy(world: Any) -> None:
+    """The leader's success is enough: the other indexes are stopped, and the Job is Complete."""
+    world.kubelet.ends = lambda pod: 0 if meta.labels(pod)["batch.kubernetes.io/job-completion-index"] == "1" else None
+    policy = {"rules": [{"succeededIndexes": "0-1", "succeededCount": 1}]}
+    spec = job(world, completions=4, parallelism=4, completionMode="Indexed", successPolicy=policy)
+    world.create(BATCH, "Job", "work", spec)
+    await world.settle(1.0)
+    assert ends(world) == [("SuccessCriteriaMet", "SuccessPolicy"), ("Complete", "SuccessPolicy")]
+    status = world.status("jobs.batch", "work")
+    assert status["conditions"][0]["message"] == "Matched rules at index 0"
+    assert status["completedIndexes"] == "1"
+    assert len(world.pods()) == 1
+
+
+async def test_backoff_limit_per_index(world: Any) -> None:
+    """Each index has failures of its own; one that has too many is failed while the others go on."""
+    world.kubelet.ends = lambda pod: 1 if meta.labels(pod)["batch.kubernetes.io/job-completion-index"] == "1" else 0
+    world.create(
+        BATCH,
+        "Job",
+        "work",
+        job(world, completions=3, parallelism=1, completionMode="Indexed", backoffLimitPerIndex=1),
+    )
+    await world.settle(5.0)
+    status = world.status("jobs.batch", "work")
+    assert (status["completedIndexes"], status["failedIndexes"]) == ("0,2", "")
+    await world.settle(15.0)
+    status = world.status("jobs.batch", "work")
+    assert (status["completedIndexes"], status["failedIndexes"], status["failed"]) == ("0,2", "1", 2)
+    assert ends(world) == [("FailureTarget", "FailedIndexes"), ("Failed", "FailedIndexes")]
+    counts = [meta.annotations(p)["batch.kubernetes.io/job-index-failure-count"] for p in world.pods()]
+    assert sorted(counts) == ["0", "0", "0", "1"]
+
+
+async def test_max_failed_indexes(world: Any) -> None:
+    """More failed indexes than maxFailedIndexes end the Job and its running pods."""
+    world.kubelet.ends = lambda pod: None if meta.labels(pod)["batch.kubernetes.io/job-completion-index"] == "2" else 1
+    limits = {"backoffLimitPerIndex": 0, "maxFailedIndexes": 1}
+    world.create(BATCH, "Job", "work", job(world, completions=3, parallelism=3, completionMode="Indexed", **limits))
+    await world.settle(1.0)
+    assert ends(world) == [("FailureTarget", "MaxFailedIndexesExceeded"), ("Failed", "MaxFailedIndexesExceeded")]
+    assert world.status("jobs.batch", "work")["failedIndexes"] == "0,1"
+
+
+@pytest.mark.parametrize(
+    ("action", "reason", "failed"),
+    [
+        ("FailJob", "PodFailurePolicy", 1),
+        ("FailIndex", "FailedIndexes", 1),
+        ("Ignore", "", None),
+        ("Count", "", 1),
+    ],
+)
+async def test_pod_failure_policy(world: Any, action: str, reason: str, failed: int | None) -> None:
+    """The first rule that matches says what a failure means."""
+    world.kubelet.ends = lambda pod: 42
+    rules = [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+        {"action": action, "onExitCodes": {"operator": "In", "values": [42]}},
+    ]
+    more = {"backoffLimitPerIndex": 3} if action == "FailIndex" else {}
+    spec = job(world, completions=1, completionMode="Indexed", podFailurePolicy={"rules": rules}, **more)
+    world.create(BATCH, "Job", "work", spec)
+    await world.settle(1.0)
+    status = world.status("jobs.batch", "work")
+    assert [r for _, r in ends(world)] == ([reason, reason] if reason else [])
+    assert status.get("failed") == failed
+    if action == "FailJob":
+        pod = meta.name(world.pods()[0])
+        text = f"Container c for pod default/{pod} failed with exit code 42 matching FailJob rule at index 1"
+        assert status["conditions"][0]["message"] == text
+
+
+async def test_pod_replacement_policy(world: Any) -> None:
+    """With podReplacementPolicy Failed, a pod that is going is replaced only when it has ended."""
+    world.kubelet.linger = lambda pod: True
+    world.create(BATCH, "Job", "work", job(world, podReplacementPolicy="Failed"))
+    await world.settle()
+    name = meta.name(world.pods()[0])
+    world.api.delete("pods", name, "default")
+    await world.settle(20.0)
+    assert [meta.name(pod) for pod in world.pods()] == [name]
+    world.edit("pods", name, lambda pod: pod["metadata"].update(finalizers=[]))
+    world.api.delete("pods", name, "default", grace_period=0)
+    await world.settle(20.0)
+    assert [meta.name(pod) == name for pod in world.pods()] == [False]
+
+
+async def test_managed_by_another(world: Any) -> None:
+    """A Job that names another controller is left to it."""
+    world.create(BATCH, "Job", "work", job(world, managedBy="example.com/queue"))
+    await world.settle()
+    assert world.pods() == []
+    assert world.status("jobs.batch", "work") == {}

@@ -190,6 +190,41 @@ def test_a_job_may_not_restart_always() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ({"backoffLimitPerIndex": 1}, "spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode"),
+        (
+            {"completionMode": "Indexed", "maxFailedIndexes": 1},
+            "spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified",
+        ),
+        (
+            {
+                "podFailurePolicy": {
+                    "rules": [{"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [1]}}]
+                }
+            },
+            'spec.podFailurePolicy.rules[0].action: Invalid value: "FailIndex": '
+            "requires the backoffLimitPerIndex to be set",
+        ),
+        (
+            {"completionMode": "Indexed", "successPolicy": {"rules": []}},
+            "spec.successPolicy.rules: Required value: at least one rules must be specified when the successPolicy is "
+            "specified",
+        ),
+        (
+            {"managedBy": "me"},
+            'spec.managedBy: Invalid value: "me": must be a domain-prefixed path (such as "acme.io/foo")',
+        ),
+    ],
+)
+def test_a_job_s_policies_fit_its_mode(spec: Object, complaint: str) -> None:
+    """What only makes sense of indexes is refused of a Job without."""
+    obj = job_of()
+    obj["spec"] |= {"completions": 2, **spec}
+    assert complaints(job.KIND, obj) == [complaint]
+
+
 def test_the_template_of_a_job_is_immutable() -> None:
     """To change it, delete the Job."""
     old = completed(job.KIND, job_of())
