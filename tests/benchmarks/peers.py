@@ -1,4 +1,4 @@
-"""haproxy in TCP mode and nginx's stream module before an address, if this machine has them.
+"""Peers before an address, if this machine has them: haproxy (TCP), nginx's stream module, nginx as a reverse proxy.
 
 Debian: apt-get install haproxy nginx-light libnginx-mod-stream. One thread and one worker each, as we are one.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["haproxy", "nginx"]
+__all__ = ["haproxy", "nginx", "nginx_http"]
 
 _HAPROXY = """
 global
@@ -34,6 +34,44 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log;
 events {{ worker_connections 4000; }}
 stream {{ server {{ listen 127.0.0.1:{port}; proxy_pass {ip}:{target}; }} }}
+"""
+_NGINX_HTTP = """
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 4000; }}
+http {{
+  log_format upstream '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" '
+    '"$http_user_agent" $request_length $request_time [$proxy_host] [] $upstream_addr $upstream_response_length '
+    '$upstream_response_time $upstream_status $request_id';
+  access_log {folder}/access.log upstream;
+  client_max_body_size 8m;
+  keepalive_requests 1000000;
+  upstream pod {{ server {ip}:{target}; keepalive 320; keepalive_requests 1000000; }}
+  server {{
+    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{secure} ssl;
+    ssl_certificate {folder}/tls.crt;
+    ssl_certificate_key {folder}/tls.key;
+    location / {{
+      proxy_pass http://pod;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_buffering off;
+      proxy_request_buffering off;
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Request-ID $request_id;
+      proxy_set_header X-Real-IP $remote_addr;
+      proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Forwarded-Host $http_host;
+      proxy_set_header X-Forwarded-Port $server_port;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Forwarded-Scheme $scheme;
+      proxy_set_header X-Scheme $scheme;
+    }}
+  }}
+}}
 """
 
 
@@ -88,3 +126,24 @@ def nginx(folder: Path, ip: str, target: int) -> Iterator[tuple[str, int] | None
     config.write_text(_NGINX.format(module=module, folder=folder, port=port, ip=ip, target=target))
     with _running([program, "-c", str(config), "-p", str(folder)], port) as address:
         yield address
+
+
+@contextmanager
+def nginx_http(folder: Path, ip: str, target: int, pair: tuple[bytes, bytes]) -> Iterator[tuple[int, int, int] | None]:
+    """Run nginx as a reverse proxy before `ip`:`target`; its ports for HTTP and HTTPS and its worker's process.
+
+    None if it isn't installed. Its log format and the headers that it sets are ingress-nginx's; bodies stream both ways.
+    """
+    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin")
+    if program is None:
+        yield None
+        return
+    for name, pem in zip(("tls.crt", "tls.key"), pair, strict=True):
+        (folder / name).write_bytes(pem)
+    port, secure = _free_port(), _free_port()
+    config = folder / "proxy.conf"
+    config.write_text(_NGINX_HTTP.format(folder=folder, port=port, secure=secure, ip=ip, target=target))
+    with _running([program, "-c", str(config), "-p", str(folder)], port):
+        master = (folder / "nginx.pid").read_text().strip()
+        workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        yield port, secure, int(workers[0])
