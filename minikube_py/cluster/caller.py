@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
-from minikube_py.cluster.urls import ingress_hosts
+from minikube_py.cluster.urls import Door, Doors, ingress_hosts
 from minikube_py.cni.resolvconf import ResolvConf, pod_resolv_conf
 from minikube_py.cni.resolver import StubResolver
 
@@ -90,10 +90,13 @@ def _host_conf() -> ResolvConf:
 
 def outside(view: View, facts: Mapping[str, Any]) -> Caller:
     """Return the caller outside the cluster: 127.0.0.1, with Ingress hosts mapped to the ingress controller."""
-    ports: dict[int, tuple[str, int]] = {}
-    for usual, key in ((80, "http"), (443, "https")):
-        if url := facts["ingress"].get(key):
-            parts = urlsplit(url)
-            ports[usual] = (parts.hostname or "127.0.0.1", parts.port or usual)
-    doors = {host: ports for _, host, _ in ingress_hosts(view) if host} if ports else {}
+    given = facts["ingress"]
+    doors: dict[str, Mapping[int, tuple[str, int]]] = {}
+    if given["http"]:
+        first = Door("127.0.0.1", urlsplit(given["http"]).port or 80, urlsplit(given["https"]).port or 443)
+        known = Doors(first, given["address"], facts["low_port_offset"])
+        for ingress, host, _ in ingress_hosts(view):
+            if host and host not in doors:
+                door = known.of(ingress)
+                doors[host] = {80: (door.ip, door.http), 443: (door.ip, door.https)}
     return Caller("", "outside", "", None, _ranges(facts), facts["low_port_offset"], doors)

@@ -12,12 +12,14 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.client.runtime import Streams
 from minikube_py.cluster import apply as applying
 from minikube_py.cluster.composition import StartError
+from minikube_py.cluster.ingress import addresses
 from minikube_py.cluster.nodes import NodeVerbs
 from minikube_py.cluster.problems import Problem, problems
 from minikube_py.cluster.targets import Target, UnknownTarget, is_ready, kind_named, parse, pod_of, pods_of
-from minikube_py.cluster.urls import scheme, urls
+from minikube_py.cluster.urls import Door, Doors, scheme, urls
 from minikube_py.cluster.waiting import WORKLOADS, not_ready, unready_workloads, until
 from minikube_py.cni.sockdiag import Listening
+from minikube_py.ingress.flavors import flavor
 from minikube_py.networkpolicy.profiles import PROFILES
 
 if TYPE_CHECKING:
@@ -55,14 +57,17 @@ class LocalCluster(NodeVerbs):
         """Tell whether an address is a Service's, a balancer's or a node's: judged behind it, not at it."""
         return self.addresses.contains(address) and not self.addresses.is_pod(address)
 
-    def door(self, scheme_: str) -> str | None:
-        """Return the ingress' URL on 127.0.0.1, or None without an ingress controller."""
+    @property
+    def doors(self) -> Doors | None:
+        """Where Ingresses are reached from this machine; None without an ingress controller."""
         if not self.config.ingress.enabled:
             return None
-        return f"{scheme_}://127.0.0.1:{self.http_port if scheme_ == 'http' else self.https_port}"
+        own = addresses(self.operations, flavor(self.config.ingress.controllers[0]))
+        return Doors(Door("127.0.0.1", self.http_port, self.https_port), next(iter(own), ""), self.low_port_offset)
 
     def facts(self) -> dict[str, Any]:
         """Return what other commands need to know: the content of cluster.json."""
+        doors = self.doors
         return {
             "name": self.name,
             "nodes_count": self.node_count,
@@ -77,9 +82,13 @@ class LocalCluster(NodeVerbs):
                 "load_balancers": str(self.addresses.load_balancers),
             },
             "dns": {"address": self.dns_address[0], "port": self.dns_address[1], "domain": self.config.dns.domain},
-            "ingress": {"http": self.door("http"), "https": self.door("https")},
+            "ingress": {
+                "http": doors.first.url("http") if doors else None,
+                "https": doors.first.url("https") if doors else None,
+                "address": doors.address if doors else None,
+            },
             "low_port_offset": self.low_port_offset,
-            "urls": urls(self.operations, http=self.door("http"), real_port_offset=self.low_port_offset),
+            "urls": urls(self.operations, doors=doors, real_port_offset=self.low_port_offset),
         }
 
     def problems(self) -> list[Problem]:
@@ -382,9 +391,10 @@ class LocalCluster(NodeVerbs):
         if obj is None:
             raise self._missing(found)
         if found.resource == "ingresses.networking.k8s.io":
-            if not self.config.ingress.enabled:
+            if (doors := self.doors) is None:
                 raise UnknownTarget("this cluster has no ingress controller (ingress.enabled: false)")
-            return "127.0.0.1", self.http_port
+            door = doors.of(obj)
+            return door.ip, door.https if port in (443, "https") else door.http
         if found.resource == "services":
             spec = meta.spec(obj)
             if spec.get("clusterIP") in (None, "", "None"):

@@ -1,13 +1,14 @@
 """Which addresses work from this machine, for Services and Ingresses: pure, from a view."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
 
-__all__ = ["SYSTEM_NAMESPACES", "ingress_hosts", "scheme", "service_addresses", "urls"]
+__all__ = ["SYSTEM_NAMESPACES", "Door", "Doors", "ingress_hosts", "scheme", "service_addresses", "urls"]
 
 SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "ingress-nginx")
 
@@ -20,6 +21,43 @@ _PLAIN_TCP = {
     9092: "kafka",
     53: "dns",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where an ingress controller is reached from this machine."""
+
+    ip: str
+    http: int
+    https: int
+
+    def url(self, scheme_: str) -> str:
+        return _authority(scheme_, self.ip, self.http if scheme_ == "http" else self.https)
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The doors of a cluster's ingress controllers."""
+
+    first: Door
+    """Of the first one: on 127.0.0.1."""
+    address: str
+    """Of the first one's own Service."""
+    offset: int
+    """What is added to ports below 1024 elsewhere."""
+
+    def of(self, ingress: Object) -> Door:
+        """Return where an Ingress (or a Gateway) is reached: at the address in its status.
+
+        The first controller's has a door, which also stands in as long as no controller has written a status.
+        """
+        status = meta.status(ingress)
+        entries = status.get("addresses") or (status.get("loadBalancer") or {}).get("ingress") or ()
+        for entry in entries:
+            ip = entry.get("ip") or entry.get("value")
+            if ip and ip != self.address:
+                return Door(ip, real(80, self.offset), real(443, self.offset))
+        return self.first
 
 
 def scheme(port: Mapping[str, Any]) -> str:
@@ -69,12 +107,14 @@ def ingress_hosts(view: View) -> Iterator[tuple[Object, str, str]]:
             yield ingress, "", "/"
 
 
-def urls(view: View, *, http: str | None, real_port_offset: int) -> list[dict[str, str]]:
+def urls(view: View, *, doors: Doors | None, real_port_offset: int) -> list[dict[str, str]]:
     """Return what `up` prints: `{name, url, about}` for each Ingress rule and each Service of the user."""
     found: list[dict[str, str]] = []
-    if http:
+    if doors:
         for ingress, host, path in ingress_hosts(view):
-            if host.endswith(".localhost"):
+            door = doors.of(ingress)
+            http = door.url("http")
+            if door is doors.first and host.endswith(".localhost"):
                 url = http.replace("127.0.0.1", host) + path
                 how = f"ingress/{meta.name(ingress)}"
             elif host:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.errors import StatusError
+from minikube_py.apimachinery.labels import Selector
 from minikube_py.cluster import wiring
 from minikube_py.cluster.probing import Outcome, probe
 from minikube_py.cluster.problems import problems
 from minikube_py.cluster.wiring import Edge, Route, Row, ServicePlan, Wiring
 from minikube_py.cni.namespace import NetworkNamespace
 from minikube_py.cni.resolvconf import pod_resolv_conf
+from minikube_py.ingress.flavors import flavor
 
 if TYPE_CHECKING:
     from minikube_py.cluster.local import LocalCluster
@@ -185,15 +187,16 @@ class _Check:
 
         if unserved := self._why(namespace, "ingress", meta.name(ingress)):
             return row(False, unserved)
-        if not self._cluster.config.ingress.enabled:
+        if (doors := self._cluster.doors) is None:
             return row(False, "this cluster has no ingress controller (ingress.enabled: false)")
+        door = doors.of(ingress)
         identity = secrets.token_hex(16)
         try:
             async with asyncio.timeout(_PATIENCE), self._limit:
-                status, location = await self._request(route, identity, secure=False)
+                status, location = await self._request(route, identity, door.ip, door.http)
                 if status in _REDIRECTS and location.startswith(f"https://{route.called_host}"):
                     identity = secrets.token_hex(16)
-                    status, _ = await self._request(route, identity, secure=True)
+                    status, _ = await self._request(route, identity, door.ip, door.https, secure=True)
         except TimeoutError:
             return row(False, f"no answer in {_PATIENCE:g} s")
         except OSError as error:
@@ -204,17 +207,17 @@ class _Check:
             return row(ours and status < 502, f"{status} from {upstream}" + ("" if ours else f" of {backend}"))
         return row(status < 400 or status == 401, f"{status} by the ingress controller itself")
 
-    async def _request(self, route: Route, identity: str, *, secure: bool) -> tuple[int, str]:
+    async def _request(
+        self, route: Route, identity: str, ip: str, port: int, *, secure: bool = False
+    ) -> tuple[int, str]:
         """Return status and Location."""
-        cluster = self._cluster
         options: dict[str, Any] = {}
         if secure:
             context = ssl.create_default_context()
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE  # the cluster's own authority signed it; only the wiring is judged
             options = {"ssl": context, "server_hostname": route.called_host}
-        port = cluster.https_port if secure else cluster.http_port
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, **options)
+        reader, writer = await asyncio.open_connection(ip, port, **options)
         try:
             head = (
                 f"GET {route.called_path} HTTP/1.1\r\nHost: {route.called_host}\r\nUser-Agent: mkpy-wiring\r\n"
@@ -240,9 +243,10 @@ class _Check:
 
     def _log_lines(self) -> Iterable[str]:
         cluster = self._cluster
-        for pod in cluster.operations.list("pods", "ingress-nginx"):
-            try:
-                log = cluster.runtime.log("ingress-nginx", meta.name(pod), "controller")
-            except StatusError:
-                continue
-            yield from (line.text for line in log.lines()[-200:][::-1])
+        for controller in map(flavor, cluster.config.ingress.controllers):
+            for pod in cluster.operations.list("pods", controller.namespace, Selector.from_map(controller.labels)):
+                try:
+                    log = cluster.runtime.log(controller.namespace, meta.name(pod), controller.container)
+                except StatusError:
+                    continue
+                yield from (line.text for line in log.lines()[-200:][::-1])

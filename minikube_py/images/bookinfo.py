@@ -2,7 +2,7 @@
 
 The calls go through the Services' names with DETAILS_HOSTNAME, REVIEWS_HOSTNAME, RATINGS_HOSTNAME and SERVICES_DOMAIN
 as in the originals, so that routing, policies and failures show as they do there.
-Source: https://github.com/istio/istio/tree/master/samples/bookinfo. Leaves out: log-in, tracing headers, databases.
+Source: https://github.com/istio/istio/tree/master/samples/bookinfo. Leaves out: passwords, tracing headers, databases.
 """
 
 import asyncio
@@ -36,6 +36,11 @@ _DETAILS = {
     "ISBN-10": "1234567890",
     "ISBN-13": "123-1234567890",
 }
+_PRODUCT = {
+    "id": 0,
+    "title": "The Comedy of Errors",
+    "descriptionHtml": "A play by William Shakespeare: two pairs of twins, one city, one day.",
+}
 _REVIEWS = (
     ("Reviewer1", "An extremely entertaining play by Shakespeare. The slapstick humour is refreshing!"),
     ("Reviewer2", "Absolutely fun and entertaining. The play lacks thematic depth when compared to other plays by "
@@ -50,14 +55,18 @@ def _url(container: Container, service: str, path: str) -> str:
     return f"http://{host}:{container.env.get(f'{service.upper()}_SERVICE_PORT') or _PORT}{path}"
 
 
-async def _ask(container: Container, service: str, path: str) -> tuple[int, Any]:
-    """Return the status and the JSON of another service; 503 with the reason if it can't be had."""
+async def _ask(container: Container, service: str, path: str, user: str = "") -> tuple[int, Any]:
+    """Return the status and the JSON of another service; 503 with the reason if it can't be had.
+
+    Who is logged in goes along as `end-user`, by which a mesh may route.
+    """
     import aiohttp
 
     url = _url(container, service, path)
     try:
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+        headers = {"end-user": user} if user else {}
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url, headers=headers) as answer:
             return answer.status, await answer.json(content_type=None)
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         container.print(f"{url}: {type(error).__name__}: {error}")
@@ -79,9 +88,9 @@ async def _reviews(container: Container, book: str, version: str) -> dict[str, A
     return {"id": book, "podname": pod, "clustername": "null", "reviews": reviews}
 
 
-async def _page(container: Container) -> str:
+async def _page(container: Container, user: str) -> str:
     (_, details), (_, reviews) = await asyncio.gather(
-        _ask(container, "details", "/details/0"), _ask(container, "reviews", "/reviews/0")
+        _ask(container, "details", "/details/0", user), _ask(container, "reviews", "/reviews/0", user)
     )
     rows = "".join(f"<dt>{html.escape(str(k))}</dt><dd>{html.escape(str(v))}</dd>" for k, v in details.items())
     quotes = ""
@@ -93,10 +102,25 @@ async def _page(container: Container) -> str:
         quotes += f"<blockquote><p>{text}</p><small>{who}</small>{stars}</blockquote>"
     quotes = quotes or html.escape(str(reviews.get("error", "")))
     served = html.escape(str(reviews.get("podname", "")))
+    greeting = f'<p>{html.escape(user)} (<a href="/logout">sign out</a>)</p>' if user else ""
     return (
-        "<!doctype html><title>Simple Bookstore App</title><h3>The Comedy of Errors</h3>"
+        f"<!doctype html><title>Simple Bookstore App</title>{greeting}<h3>The Comedy of Errors</h3>"
         f"<h4>Book Details</h4><dl>{rows}</dl><h4>Book Reviews</h4>{quotes}<p>Reviews served by: {served}</p>"
     )
+
+
+async def _logged(request: "web.BaseRequest", what: str) -> "web.StreamResponse":
+    """Answer /login (whoever it is, whatever the password) and /logout: back to the page, with or without a name."""
+    from aiohttp import web
+
+    if what == "login" and request.method != "POST":
+        return web.Response(status=405, headers={"Allow": "POST, OPTIONS"}, text="Method Not Allowed\n")
+    back = web.Response(status=302, headers={"Location": request.headers.get("Referer") or "/productpage"})
+    if what == "login":
+        back.set_cookie("user", str((await request.post()).get("username", "")), httponly=True)
+    else:
+        back.del_cookie("user")
+    return back
 
 
 async def main(container: Container) -> int:
@@ -109,10 +133,15 @@ async def main(container: Container) -> int:
         container.print(f'"{request.method} {request.path_qs}"')
         match [service, *request.path.strip("/").split("/")]:
             case ["productpage", "productpage"]:
-                return web.Response(text=await _page(container), content_type="text/html")
+                page = await _page(container, request.cookies.get("user", ""))
+                return web.Response(text=page, content_type="text/html")
+            case ["productpage", ("login" | "logout") as what]:
+                return await _logged(request, what)
             case ["productpage", ""]:
                 text = '<!doctype html><title>Simple Bookstore App</title><a href="/productpage">Normal user</a>'
                 return web.Response(text=text, content_type="text/html")
+            case ["productpage", "api", "v1", "products"]:
+                return web.json_response([_PRODUCT])
             case ["productpage", "api", "v1", "products", book, ("reviews" | "ratings") as what]:
                 status, found = await _ask(container, what, f"/{what}/{book}")
                 return web.Response(status=status, text=json.dumps(found), content_type="application/json")

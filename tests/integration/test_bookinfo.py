@@ -60,3 +60,32 @@ def test_page_survives_without_ratings(bookinfo: Cluster) -> None:
     pages = [_page(bookinfo) for _ in range(3)]
     assert sum("Ratings service is currently unavailable" in page for page in pages) == 2
     assert "http://ratings:9080/ratings/0" in bookinfo.logs("deployment/reviews-v2")
+
+
+def test_a_reader_logs_in_and_out(bookinfo: Cluster) -> None:
+    """The page greets who has logged in, and the products are there as JSON, as the original's paths have it."""
+    with httpx.Client(base_url=bookinfo.url("service/productpage"), trust_env=False, follow_redirects=True) as http:
+        assert "jason" not in http.get("/productpage").text
+        assert "jason (<a" in http.post("/login", data={"username": "jason"}).text
+        assert "jason" not in http.get("/logout").text
+        assert http.get("/login").status_code == 405
+        assert [each["title"] for each in http.get("/api/v1/products").json()] == ["The Comedy of Errors"]
+
+
+def test_an_ingress_of_another_class_is_reached_at_that_controllers_address() -> None:
+    """Manifests that take Istio's gateway for installed get it, at an address of its own, beside ingress-nginx."""
+    path: dict[str, Any] = {"path": "/productpage", "pathType": "Exact"}
+    path |= {"backend": {"service": {"name": "productpage", "port": {"number": 9080}}}}
+    ingress = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": "gateway", "annotations": {"kubernetes.io/ingress.class": "istio"}},
+        "spec": {"rules": [{"host": "books.example", "http": {"paths": [path]}}]},
+    }
+    with Cluster(*_service("productpage", "v1"), ingress) as cluster:
+        address = cluster.address("ingress/gateway")[0]
+        gateway = cluster.get("service/istio-ingressgateway", namespace="istio-system")
+        assert [each["ip"] for each in gateway["status"]["loadBalancer"]["ingress"]] == [address]
+        with cluster.client() as http:
+            assert "Simple Bookstore App" in http.get("http://books.example/productpage").text
+        assert not [row for row in cluster.wiring().rows if row.section == "ingress" and not row.ok]
