@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs
-from aiohttp.http_writer import HttpVersion10
-from aiohttp.web_request import BaseRequest
 
 from minikube_py.ingress.accesslog import Record, line
 from minikube_py.ingress.forwarding import HOST
+from minikube_py.ingress.inbound import Inbound
 from minikube_py.ingress.options import DEFAULTS, Call, Options, Subrequest
 from minikube_py.ingress.pages import Rejected, page
 from minikube_py.ingress.relaying import relay
 from minikube_py.ingress.router import Match, NoMatch, normalize_path
-from minikube_py.ingress.sending import answered, has_body, request_head, too_large
+from minikube_py.ingress.sending import answered, request_head, too_large
 from minikube_py.ingress.subrequests import ask, error_page, mirror
 from minikube_py.ingress.tunnel import tunnel
 
@@ -33,7 +32,6 @@ class Exchange:
     __slots__ = (
         "begun",
         "call",
-        "keep_alive",
         "location",
         "match",
         "options",
@@ -48,26 +46,24 @@ class Exchange:
         "uploaded",
     )
 
-    def __init__(self, proxy: "Proxy", request: BaseRequest, secure: bool, started: float) -> None:
-        version = request.version
+    def __init__(self, proxy: "Proxy", request: Inbound, secure: bool, started: float) -> None:
         headers = request.headers
         self.proxy = proxy
         self.request = request
         self.secure = secure
         self.started = started
-        self.keep_alive = request.keep_alive
         self.match: Match | None = None
         self.call: Call | None = None
         self.options: Options = DEFAULTS
-        self.target = request.raw_path
+        self.target = request.target
         self.upload: asyncio.Task[None] | None = None
         self.upload_error: Rejected | None = None
         self.uploaded = 0
         self.begun = False
         self.location = ""
         self.record = Record(
-            request.remote or "",
-            f"{request.method} {request.raw_path} HTTP/{version.major}.{version.minor}",
+            request.remote,
+            f"{request.method} {request.target} {request.version}",
             referer=headers.get("Referer", ""),
             agent=headers.get("User-Agent", ""),
         )
@@ -80,8 +76,8 @@ class Exchange:
         target = self.target
         if not target.startswith("/"):
             host, target = self._other_form(host, target)
-        if "Host" not in headers and request.version > HttpVersion10:  # an empty one is allowed (RFC 9112 §3.2)
-            raise Rejected(400, "an HTTP/1.1 request needs a Host header")
+        if "Host" not in headers and request.version != "HTTP/1.0":  # an empty one is allowed (RFC 9112 §3.2)
+            raise Rejected(400, "a request needs a Host header")
         if HOST.fullmatch(host) is None:
             raise Rejected(400, f"the Host header {host[:80]!r} is not a host and port")
         if headers.get(hdrs.TRANSFER_ENCODING, "chunked").lower() != "chunked":
@@ -167,36 +163,32 @@ class Exchange:
             return
         self.begun = True
         request = self.request
-        if status in (400, 405) or (not request.content.is_eof() and has_body(self)):
-            self.keep_alive = False  # what the caller still sends is not read
+        if status in (400, 405) or not request.body_read:
+            request.keep_alive = False  # what the caller still sends is not read
         extra = list(headers)
         if self.call is not None and status not in (301, 302, 307, 308):
             for each in self.options.response_filters:
                 each.response(self.call, status, extra)
-        block, length = page(
+        made = page(
             status,
             because,
             now=self.proxy.clock.now(),
             headers=extra,
             rule=self.location,
-            close=not self.keep_alive,
-            head=request.method == "HEAD",
             style=self.proxy.style,
             content=content,
         )
         self.record.status = status
-        self.record.sent = length
-        if request.transport is not None:
-            request.transport.write(block)
+        self.record.sent = len(made.body)
+        request.begin(status, made.reason, made.fields, sized=True)
+        request.finish(b"" if request.method == "HEAD" else made.body)
 
     def broken(self) -> None:
         """The answer can't be finished: the caller must not take what it has for the whole."""
-        self.keep_alive = False
-        if self.request.transport is not None:
-            self.request.transport.abort() if self.begun else self.request.transport.close()
+        self.request.abort()
 
     def failed(self) -> None:
-        self.keep_alive = False
+        self.request.keep_alive = False
         self.answer(500, "the ingress controller failed; its log on this machine has the traceback")
 
     def end(self) -> None:
@@ -216,8 +208,8 @@ class Exchange:
     async def _forward(self, method: str, host: str, target: str, request_id: str) -> None:
         options = self.options
         request = self.request
-        body = has_body(self)
-        if body and options.body_size and int(request.headers.get(hdrs.CONTENT_LENGTH, "0")) > options.body_size:
+        body = request.has_body
+        if body and options.body_size and (request.length or 0) > options.body_size:
             raise Rejected(413, too_large(options.body_size))
         upgrade = request.headers.get("Upgrade", "")
         if upgrade.lower() != "websocket" or "upgrade" not in request.headers.get("Connection", "").lower():
@@ -231,7 +223,7 @@ class Exchange:
             elif head.status in options.error_codes and options.error_backend is not None:
                 await error_page(self, connection, head.status)
             else:
-                await relay(self, connection, head, method)
+                await relay(self, connection, head)
                 clean = self.upload is None or self.upload.done()
         finally:
             spent = self.proxy.clock.now() - self.started
@@ -241,4 +233,4 @@ class Exchange:
             else:
                 connection.close()
                 if self.upload is not None and not self.upload.done():
-                    self.keep_alive = False
+                    request.keep_alive = False

@@ -7,11 +7,12 @@ Left out: trailers are read and dropped.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-__all__ = ["BadResponse", "Chunks", "Framing", "Head", "chunk", "parse_head"]
+__all__ = ["BadResponse", "Chunks", "Framing", "Head", "chunk", "last_chunk", "parse_head"]
 
 MAX_HEAD = 64 * 1024
 """Bytes of an answer's status line and headers (nginx: proxy_buffer_size 4k; Go's client: 10 MB)."""
@@ -183,3 +184,10 @@ class Chunks:
 def chunk(data: bytes) -> bytes:
     """Encode one chunk; empty data must not come here, it would end the body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def last_chunk(trailers: Sequence[tuple[bytes, bytes, bytes]] = ()) -> bytes:
+    """Encode the end of a chunked body; trailers are (lower-case name, name, value)."""
+    if not trailers:
+        return b"0\r\n\r\n"
+    return b"0\r\n" + b"".join(b"%b: %b\r\n" % (name, value) for _, name, value in trailers) + b"\r\n"

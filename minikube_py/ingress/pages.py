@@ -7,7 +7,7 @@ from functools import lru_cache
 from html import escape
 from http import HTTPStatus
 
-__all__ = ["NGINX", "Rejected", "Style", "http_date", "page", "phrase"]
+__all__ = ["NGINX", "Page", "Rejected", "Style", "http_date", "page", "phrase"]
 
 _PHRASES = {302: "Moved Temporarily", 408: "Request Time-out", 413: "Request Entity Too Large", 504: "Gateway Time-out"}
 """Where nginx's words differ from the registry's."""
@@ -34,6 +34,17 @@ class Style:
 
 
 NGINX = Style()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A whole answer of the controller's own."""
+
+    status: int
+    reason: bytes
+    fields: list[tuple[bytes, bytes, bytes]]
+    """(lower-case name, name, value)"""
+    body: bytes
 
 
 class Rejected(Exception):
@@ -73,15 +84,12 @@ def page(
     now: float,
     headers: Iterable[tuple[str, str]] = (),
     rule: str = "",
-    close: bool = False,
-    head: bool = False,
     style: Style = NGINX,
     content: tuple[str, str] | None = None,
-) -> tuple[bytes, int]:
-    """Return a whole answer as bytes, and the length of its body.
+) -> Page:
+    """Return an answer.
 
-    `rule` names the Ingress and path that decided; `head` leaves the body out as the answer to HEAD does; `content`
-    (content type, text) stands in for the page.
+    `rule` names the Ingress and path that decided; `content` (content type, text) stands in for the page.
     """
     title = f"{status} {phrase(status)}"
     body = b""
@@ -97,22 +105,20 @@ def page(
             f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
             f"{sentence}<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n{comment}"
         ).encode(errors="replace")
-    lines = [f"HTTP/1.1 {title}", f"Date: {http_date(now)}"]
+    lines = [("Date", http_date(now))]
     if style.server:
-        lines.append(f"Server: {style.server}")
+        lines.append(("Server", style.server))
     if status not in _WITHOUT_SENTENCE:
-        lines += [f"Content-Type: {kind}", f"Content-Length: {len(body)}"]
+        lines += [("Content-Type", kind), ("Content-Length", str(len(body)))]
     if because:
-        lines.append(f"X-Ingress-Reason: {_printable(because)}")
+        lines.append(("X-Ingress-Reason", because))
     if rule:
-        lines.append(f"X-Ingress-Rule: {_printable(rule)}")
-    lines += (f"{name}: {_printable(value)}" for name, value in headers)
-    if close:
-        lines.append("Connection: close")
-    block = "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n"
-    return (block if head else block + body), len(body)
+        lines.append(("X-Ingress-Rule", rule))
+    lines += headers
+    fields = [(n.lower().encode("latin-1", "replace"), n.encode("latin-1", "replace"), _printable(v)) for n, v in lines]
+    return Page(status, phrase(status).encode(), fields, body)
 
 
-def _printable(text: str) -> str:
+def _printable(text: str) -> bytes:
     """Return text that can stand in a header: what a caller sent must not make lines of its own."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text)[:2000]
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:2000].encode()

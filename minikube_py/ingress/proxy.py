@@ -27,6 +27,8 @@ from minikube_py.apimachinery.meta import Key
 from minikube_py.ingress.accesslog import Record, line
 from minikube_py.ingress.balancer import Balancer
 from minikube_py.ingress.exchange import Exchange
+from minikube_py.ingress.inbound import Inbound
+from minikube_py.ingress.inbound1 import Inbound1
 from minikube_py.ingress.pages import NGINX, Rejected, Style, page
 from minikube_py.ingress.pool import Pool
 from minikube_py.ingress.relaying import transport_security
@@ -105,24 +107,27 @@ class Proxy:
         """Return the request handler for one listener (`aiohttp.web.Server`'s argument)."""
 
         async def handle(request: BaseRequest) -> StreamResponse:
-            return await self._handle(request, secure)
+            inbound = Inbound1(request)
+            await self.serve(inbound, secure=secure)
+            return self._stays if inbound.keep_alive else self._closes
 
         return handle
 
     def reject(self, request: BaseRequest, status: int, because: str) -> StreamResponse:
         """Answer what isn't HTTP with a page, and close."""
         record = Record(request.remote or "-", "", status)
-        block, record.sent = page(status, because, now=self.clock.now(), close=True, style=self.style)
-        if request.transport is not None:
-            request.transport.write(block)
+        made = page(status, because, now=self.clock.now(), style=self.style)
+        record.sent = len(made.body)
+        inbound = Inbound1(request)
+        inbound.keep_alive = False
+        inbound.begin(status, made.reason, made.fields, sized=True)
+        inbound.finish(made.body)
         self.write(line(record, self.clock.now()) + "\n")
         return self._closes
 
-    # One request
-
-    async def _handle(self, request: BaseRequest, secure: bool) -> StreamResponse:
-        started = self.clock.now()
-        exchange = Exchange(self, request, secure, started)
+    async def serve(self, request: Inbound, *, secure: bool) -> None:
+        """Answer one request."""
+        exchange = Exchange(self, request, secure, self.clock.now())
         try:
             await exchange.run()
         except Rejected as rejected:
@@ -139,4 +144,3 @@ class Proxy:
             exchange.failed()
         finally:
             exchange.end()
-        return self._stays if exchange.keep_alive else self._closes

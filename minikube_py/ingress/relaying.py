@@ -2,105 +2,75 @@
 
 from typing import TYPE_CHECKING
 
-from aiohttp.http_writer import HttpVersion10
-
-from minikube_py.ingress.balancer import cookie_value
 from minikube_py.ingress.forwarding import NOT_RETURNED
-from minikube_py.ingress.http1 import BadResponse, Framing, Head, chunk
+from minikube_py.ingress.http1 import BadResponse, Framing, Head
 from minikube_py.ingress.pages import http_date
 from minikube_py.ingress.pool import Closed, Connection
-from minikube_py.ingress.router import cookie
 
 if TYPE_CHECKING:
     from minikube_py.ingress.exchange import Exchange
 
-__all__ = ["relay", "response_head", "transport_security"]
+__all__ = ["answer_fields", "relay", "transport_security"]
 
-_HSTS = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+_HSTS = (b"strict-transport-security", b"Strict-Transport-Security", b"max-age=31536000; includeSubDomains")
 
 
-def response_head(
-    exchange: "Exchange", head: Head, connection: Connection, *, chunked: bool, upgrade: str = ""
-) -> bytes:
+def answer_fields(exchange: "Exchange", head: Head) -> list[tuple[bytes, bytes, bytes]]:
+    """Return the headers that the caller gets."""
     request = exchange.request
-    now = exchange.proxy.clock.now()
-    parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
     fields = [each for each in head.headers if each[0] not in NOT_RETURNED]
-    lower = {each[0] for each in fields}
     options = exchange.options
     if exchange.call is not None and options.response_filters:
         texts = [(name.decode("latin-1"), value.decode("latin-1")) for _, name, value in fields]
         for each in options.response_filters:
             each.response(exchange.call, head.status, texts)
         fields = [(n.lower().encode(), n.encode("latin-1"), v.encode("latin-1", "replace")) for n, v in texts]
-        lower = {each[0] for each in fields}
-    for _, name, value in fields:
-        parts.append(b"%b: %b\r\n" % (name, value))
+    lower = {each[0] for each in fields}
     if b"date" not in lower:
-        parts.append(f"Date: {http_date(now)}\r\n".encode())
+        fields.append((b"date", b"Date", http_date(exchange.proxy.clock.now()).encode()))
     style = exchange.proxy.style
     if style.server and b"server" not in lower:
-        parts.append(f"Server: {style.server}\r\n".encode())
-    if exchange.secure and style.hsts:
-        parts.append(transport_security(request.headers.get("Host", "")))
-    if options.affinity_cookie:
-        wanted = cookie_value(connection.endpoint)
-        if cookie(request.headers, options.affinity_cookie) != wanted:
-            attributes = options.affinity_attributes
-            parts.append(f"Set-Cookie: {options.affinity_cookie}={wanted}; {attributes}\r\n".encode())
-    if chunked:
-        parts.append(b"Transfer-Encoding: chunked\r\n")
-    if upgrade:
-        parts.append(f"Connection: Upgrade\r\nUpgrade: {upgrade}\r\n".encode())
-    elif not exchange.keep_alive:
-        parts.append(b"Connection: close\r\n")
-    elif request.version == HttpVersion10:
-        parts.append(b"Connection: keep-alive\r\n")
-    parts.append(b"\r\n")
-    return b"".join(parts)
+        fields.append((b"server", b"Server", style.server.encode()))
+    if exchange.secure and style.hsts and not _local(request.headers.get("Host", "")):
+        fields.append(_HSTS)
+    return fields
 
 
-async def relay(exchange: "Exchange", connection: Connection, head: Head, method: str) -> None:
+async def relay(exchange: "Exchange", connection: Connection, head: Head) -> None:
+    """Pass the answer on as it comes.
+
+    Error handling: Closed when either side is gone before its end.
+    """
     request = exchange.request
-    unsized = head.framing is Framing.CHUNKED or head.framing is Framing.UNTIL_CLOSE
-    chunked = unsized and request.version > HttpVersion10
-    if unsized and not chunked:
-        exchange.keep_alive = False  # HTTP/1.0 knows no chunks: the end of the connection is the end of the body
     if exchange.upload is not None and not exchange.upload.done() and connection.done:
-        exchange.keep_alive = False  # the backend answered without reading the body: so do we
-    block = response_head(exchange, head, connection, chunked=chunked)
-    transport = request.transport
-    if transport is None:
+        request.keep_alive = False  # the backend answered without reading the body: so do we
+    if request.gone:
         raise Closed("the caller is gone", clean=False)
+    fields = answer_fields(exchange, head)
     exchange.begun = True
     record = exchange.record
     record.status = head.status
+    request.begin(head.status, head.reason, fields, sized=head.framing in (Framing.NONE, Framing.LENGTH))
     data = connection.take()
-    if data:
+    if not connection.done:
+        timeout = exchange.options.read_timeout
+        request.write(data)
         record.sent += len(data)
-        if chunked:
-            data = chunk(data)
-    if connection.done:
-        transport.write(block + data + b"0\r\n\r\n" if chunked else block + data)
-        return
-    transport.write(block + data)
-    writer = request.writer
-    timeout = exchange.options.read_timeout
-    try:
-        while data := await connection.read(timeout):
-            record.sent += len(data)
-            transport.write(chunk(data) if chunked else data)
-            if request.protocol.writing_paused:
-                await writer.drain()
-    except (TimeoutError, BadResponse) as error:
-        raise Closed(str(error), clean=False) from error
-    if chunked:
-        transport.write(b"0\r\n\r\n")
+        try:
+            while data := await connection.read(timeout):
+                record.sent += len(data)
+                request.write(data)
+                if request.paused:
+                    await request.drain()
+        except (TimeoutError, BadResponse) as error:
+            raise Closed(str(error), clean=False) from error
+    record.sent += len(data)
+    request.finish(data)
 
 
 def transport_security(host: str) -> bytes:
     """Return the HSTS header line of an answer over HTTPS."""
-    return b"" if _local(host) else "{}: {}\r\n".format(*_HSTS).encode()
+    return b"" if _local(host) else b"%b: %b\r\n" % _HSTS[1:]
 
 
 def _local(host: str) -> bool:

@@ -1,9 +1,7 @@
 """The way to the backend: the request's head as the pod gets it, endpoint after endpoint, and the body as it comes."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any
-
-from aiohttp import hdrs
+from typing import TYPE_CHECKING
 
 from minikube_py.ingress.forwarding import NOT_FORWARDED, preamble, styled_preamble
 from minikube_py.ingress.http1 import BadResponse, Head, chunk
@@ -16,18 +14,12 @@ from minikube_py.ingress.urls import expand
 if TYPE_CHECKING:
     from minikube_py.ingress.exchange import Exchange
 
-__all__ = ["answered", "has_body", "request_head", "too_large"]
+__all__ = ["answered", "request_head", "too_large"]
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """RFC 9110 §9.2.2."""
 _BODY_TIMEOUT = 60.0
 """Seconds between two reads of a request's body (nginx: client_body_timeout 60s)."""
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-def has_body(exchange: "Exchange") -> bool:
-    headers = exchange.request.headers
-    return hdrs.TRANSFER_ENCODING in headers or headers.get(hdrs.CONTENT_LENGTH, "0") != "0"
 
 
 def request_head(exchange: "Exchange", method: str, host: str, target: str, request_id: str, upgrade: str) -> bytes:
@@ -46,10 +38,10 @@ def request_head(exchange: "Exchange", method: str, host: str, target: str, requ
         text += f"X-Original-Forwarded-For: {forwarded}\r\n"
     if upgrade:
         text += f"Connection: Upgrade\r\nUpgrade: {upgrade}\r\n"
-    if hdrs.TRANSFER_ENCODING in headers:
+    if request.length is not None:
+        text += f"Content-Length: {request.length}\r\n"
+    elif request.has_body:
         text += "Transfer-Encoding: chunked\r\n"
-    elif (length := headers.get(hdrs.CONTENT_LENGTH)) is not None:
-        text += f"Content-Length: {int(length)}\r\n"
     skipped: frozenset[bytes] | set[bytes] = NOT_FORWARDED
     if (connection := headers.get("Connection")) is not None:
         named = {token.strip().lower().encode("latin-1", "replace") for token in connection.split(",")}
@@ -78,7 +70,7 @@ async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) 
     tried: set[Endpoint] = set()
     errors: list[str] = []
     status = 502
-    for failed, why, sent, seconds in _before(exchange):  # the fast path's attempt at this request
+    for failed, why, sent, seconds in exchange.request.before:  # the fast path's attempt at this request
         status = 504 if isinstance(why, TimeoutError) else 502
         tried.add(failed)
         errors.append(_why(failed, why, sent, options))
@@ -98,6 +90,7 @@ async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) 
             if connection is None:
                 connection = await proxy.pool.connect(endpoint, options.connect_timeout, secure=secure)
             sent = True
+            sent_at = proxy.clock.now()
             head = await _sent(exchange, connection, method, block, body)
         except (OSError, BadResponse) as error:  # TimeoutError and Closed are OSErrors
             if connection is not None:
@@ -128,29 +121,20 @@ async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) 
             if connection is not None:
                 connection.close()
             raise
+        if exchange.call is not None:
+            exchange.call.tell(connection.endpoint, sent_at, proxy.clock.now())
         return connection, head
     if not errors:
         raise Rejected(503, upstream.reason or "no endpoint is left to try")
     raise Rejected(status, "; ".join(errors))
 
 
-def _before(exchange: "Exchange") -> list[tuple[Endpoint, Exception, bool, float]]:
-    protocol: Any = exchange.request.protocol
-    before: list[tuple[Endpoint, Exception, bool, float]] = protocol.before
-    protocol.before = []
-    return before
-
-
 async def _sent(exchange: "Exchange", connection: Connection, method: str, block: bytes, body: bool) -> Head:
     connection.start(method, block)
     if body:
-        if (
-            exchange.request.headers.get("Expect", "").lower() == "100-continue"
-            and not exchange.request.content.is_eof()
-        ):
-            transport = exchange.request.transport
-            if transport is not None:
-                transport.write(_CONTINUE)
+        request = exchange.request
+        if request.headers.get("Expect", "").lower() == "100-continue" and not request.body_read:
+            request.interim(100, b"Continue")
         exchange.upload = exchange.proxy.scope.spawn(_send_body(exchange, connection), name="ingress-upload")
     return await connection.head(exchange.options.read_timeout)
 
@@ -163,20 +147,18 @@ def _preference(exchange: "Exchange", options: Options) -> tuple[str, str]:
 
 async def _send_body(exchange: "Exchange", connection: Connection) -> None:
     """Pass the caller's body on as it comes; a broken one closes the backend's connection."""
-    content = exchange.request.content
-    chunked = hdrs.TRANSFER_ENCODING in exchange.request.headers
+    request = exchange.request
+    chunked = request.length is None
     limit = exchange.options.body_size
     try:
         while True:
             try:
                 async with asyncio.timeout(_BODY_TIMEOUT):
-                    data = await content.readany()
+                    data = await request.read()
             except TimeoutError:
                 raise Rejected(408, f"no byte of the body came for {_BODY_TIMEOUT:g} s") from None
             if not data:
-                if content.at_eof():
-                    break
-                continue
+                break
             exchange.uploaded += len(data)
             if limit and exchange.uploaded > limit:
                 exchange.upload_error = Rejected(413, too_large(limit))
@@ -193,12 +175,10 @@ async def _send_body(exchange: "Exchange", connection: Connection) -> None:
         connection.close()
     except (OSError, BadResponse):
         return  # the waiting side sees the same end and says so
-    except asyncio.CancelledError:
-        raise
     except Rejected as rejected:
         exchange.upload_error = rejected
         connection.close()
-    except Exception as error:  # aiohttp raises its own: a malformed chunk, a body cut short
+    except ValueError as error:
         exchange.upload_error = Rejected(400, f"the request body can't be read: {error}")
         connection.close()
 

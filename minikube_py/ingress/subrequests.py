@@ -69,7 +69,7 @@ async def error_page(exchange: "Exchange", failed: Connection, status: int) -> N
     ingress = exchange.match.location.ingress
     block = (
         f"GET / HTTP/1.1\r\nHost: {exchange.request.headers.get('Host', '')}\r\nX-Code: {status}\r\n"
-        f"X-Format: {exchange.request.headers.get('Accept', '*/*')}\r\nX-Original-URI: {exchange.request.raw_path}\r\n"
+        f"X-Format: {exchange.request.headers.get('Accept', '*/*')}\r\nX-Original-URI: {exchange.request.target}\r\n"
         f"X-Namespace: {ingress.namespace}\r\nX-Ingress-Name: {ingress.name}\r\n"
         f"X-Service-Name: {exchange.match.upstream.key.service}\r\nX-Request-ID: {exchange.record.request_id}\r\n\r\n"
     )
@@ -80,8 +80,8 @@ async def error_page(exchange: "Exchange", failed: Connection, status: int) -> N
     try:
         if exchange.request.method == "HEAD":
             head = replace(head, framing=Framing.NONE)
-            exchange.keep_alive = False
-        await relay(exchange, connection, head, exchange.request.method)
+            exchange.request.keep_alive = False
+        await relay(exchange, connection, head)
     finally:
         connection.close()
 

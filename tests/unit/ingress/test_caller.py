@@ -4,6 +4,8 @@ import asyncio
 
 from aiohttp import web
 
+from minikube_py.ingress.inbound import Inbound
+
 from .support import World, endpoints, ingress, named, parse, path, service
 
 GET = b"GET %b HTTP/1.1\r\nHost: shop.test\r\n\r\n"
@@ -20,14 +22,13 @@ async def test_simple_requests_never_meet_aiohttp(running: World) -> None:
     running.serve("web", await running.pod(named("web")))
     proxy = running.container.extra["proxy"]
     met: list[str] = []
-    inner = proxy._handle
+    inner = proxy.serve
 
-    async def counting(request: web.BaseRequest, secure: bool) -> web.StreamResponse:
+    async def counting(request: Inbound, *, secure: bool) -> None:
         met.append(request.method)
-        response: web.StreamResponse = await inner(request, secure)
-        return response
+        await inner(request, secure=secure)
 
-    proxy._handle = counting
+    proxy.serve = counting
     reader, writer = await running.open()
     for _ in range(3):
         writer.write(GET % b"/a")
