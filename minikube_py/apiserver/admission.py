@@ -1,12 +1,14 @@
 """Admission: what kube-apiserver's built-in plugins change or refuse before a write is stored.
 
-NamespaceLifecycle, ServiceAccount, Priority, DefaultTolerationSeconds, DefaultIngressClass, and the labels and
-finalizer every namespace has. Left out: webhooks, quota, limit ranges, Pod Security (nothing here runs privileged).
+NamespaceLifecycle, LimitRanger (`limitranger.py`), ServiceAccount, Priority, DefaultTolerationSeconds,
+DefaultIngressClass, and the labels and finalizer every namespace has; ResourceQuota, the last, is `resourcequota.py`.
+Left out: webhooks, Pod Security (nothing here runs privileged).
 Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 """
 
 from minikube_py.apimachinery import errors, meta
 from minikube_py.apimachinery.meta import Object
+from minikube_py.apiserver.limitranger import limit_claim, limit_pod
 from minikube_py.client.api import View
 from minikube_py.kinds.kind import Kind
 
@@ -68,6 +70,8 @@ def admit(
             _pod(obj, view, toleration_seconds)
         case "namespaces":
             _namespace(obj, old)
+        case "persistentvolumeclaims":
+            limit_claim(obj, view)
         case "ingresses.networking.k8s.io" if old is None:
             _ingress(obj, view)
 
@@ -88,6 +92,7 @@ def _pod(pod: Object, view: View, toleration_seconds: int) -> None:
     spec = pod.get("spec")
     if not isinstance(spec, dict):
         return
+    limit_pod(pod, view)
     _service_account(pod, spec, view)
     _priority(pod, spec, view)
     _tolerations(spec, toleration_seconds)

@@ -15,7 +15,7 @@ from minikube_py.aiokit.clock import Clock, rfc3339
 from minikube_py.apimachinery import errors, meta, names
 from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Key, Object
-from minikube_py.apiserver import admission, customkinds
+from minikube_py.apiserver import admission, customkinds, resourcequota
 from minikube_py.apiserver.allocators import ServiceAllocator
 from minikube_py.apiserver.store import Store
 from minikube_py.client.api import Event, Subscription
@@ -162,6 +162,7 @@ class Operations:
         admission.admit(kind, obj, None, self, toleration_seconds=self._toleration_seconds)
         kind.prepare(obj, None)
         self._validate(kind, obj, None)
+        quotas = resourcequota.charged(kind, obj, None, self)
         if kind.resource == "services":
             self.services.allocate(obj, None)
             if dry_run:
@@ -170,7 +171,11 @@ class Operations:
             customkinds.complete(obj, self.registry.kinds(), self.now())
         if finish:
             finish(obj, given)
-        return obj if dry_run else self._put(kind, obj)
+        if dry_run:
+            return obj
+        for quota in quotas:
+            self.update(quota, subresource="status")
+        return self._put(kind, obj)
 
     def update(
         self, obj: Object, *, subresource: str = "", dry_run: bool = False, finish: Finish | None = None
@@ -192,9 +197,10 @@ class Operations:
                 f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}",
             )
         from_client: Object | None = None
+        quotas: Sequence[Object] = ()
         match subresource:
             case "":
-                new, from_client = self._merge_main(kind, obj, old, key, keep=finish is not None)
+                new, from_client, quotas = self._merge_main(kind, obj, old, key, keep=finish is not None)
             case "status" | "approval":
                 new = self._merge_status(obj, old)
             case "binding":
@@ -221,6 +227,8 @@ class Operations:
             return old
         if dry_run:
             return new
+        for quota in quotas:
+            self.update(quota, subresource="status")
         if kind.resource == "services":
             self.services.settle(old, new)
         if meta.terminating(new) and not self._lingers(kind, new):
@@ -231,8 +239,8 @@ class Operations:
 
     def _merge_main(
         self, kind: Kind, obj: Object, old: Object, key: Key, *, keep: bool
-    ) -> tuple[Object, Object | None]:
-        """Return the object to store and, with `keep`, a copy of it from before admission."""
+    ) -> tuple[Object, Object | None, Sequence[Object]]:
+        """Return the object to store, with `keep` a copy from before admission, and the quotas that are charged."""
         new: Object = clean(obj)
         metadata = new["metadata"]
         if kind.namespaced:
@@ -263,6 +271,7 @@ class Operations:
             self._validate(kind, new, old)
             if meta.terminating(old):
                 self._check_no_new_finalizers(kind, new, old)
+            quotas = resourcequota.charged(kind, new, old, self)
         except errors.StatusError:
             if kind.resource == "services":
                 self.services.settle(new, old)
@@ -271,7 +280,7 @@ class Operations:
             customkinds.complete(new, self.registry.kinds(), self.now())
         if "generation" in before and self._content(new) != self._content(old):
             metadata["generation"] = before["generation"] + 1
-        return new, given
+        return new, given, quotas
 
     @staticmethod
     def _merge_status(obj: Object, old: Object) -> Object:

@@ -57,6 +57,8 @@ class Create:
     """Whom a refusal concerns: it gets the Warning FailedCreate."""
     created: str = ""
     """What `about` is told of success (SuccessfulCreate); `{name}` is the new object's name, `{owner}` its own."""
+    refused: Callable[[StatusError], None] | None = None
+    """Who remembers a refusal until the next look, to write it into a status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +244,8 @@ class Agent:
         elif self._pace:
             self._pace.pop(key, None)
 
-    def _create(self, obj: Object, about: Object | None, created: str) -> None:
+    def _create(self, action: Create) -> None:
+        obj, about, created = action.object, action.about, action.created
         try:
             new = self._api.create(obj)
             if about is not None and created:
@@ -251,18 +254,22 @@ class Agent:
                 )
         except StatusError as error:
             if about is not None and error.reason not in ("AlreadyExists", "NotFound"):
-                whom = (meta.uid(about), meta.name(obj) if not obj["metadata"].get("generateName") else "")
+                if action.refused is not None:
+                    action.refused(error)
+                whom = (meta.uid(about), obj["metadata"].get("name", ""))
+                # each try of a generated name is another: that alone is no news
+                what = error.message.replace(str((error.details or {}).get("name")), "")
                 if len(self._refused) > 4096:
                     self._refused.clear()
-                if self._refused.get(whom) != error.message:
-                    self._refused[whom] = error.message
+                if self._refused.get(whom) != what:
+                    self._refused[whom] = what
                     self._recorder.record(about, "Warning", "FailedCreate", f"Error creating: {error.message}")
             raise
 
     def _apply(self, key: Key, action: Action) -> None:
         match action:
-            case Create(obj, about, created):
-                self._create(obj, about, created)
+            case Create():
+                self._create(action)
             case Update(obj, subresource):
                 self._api.update(obj, subresource=subresource)
             case UpdateStatus(obj):

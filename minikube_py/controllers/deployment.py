@@ -379,6 +379,7 @@ class _Look:
             why = "Deployment does not have minimum availability."
             self._set("Available", "False", "MinimumReplicasUnavailable", why)
         wait = self._progress(totals)
+        self._replica_failure()
         old = meta.status(self.deployment)
         status: Object = {field: count for field, count in totals.items() if count}
         if generation := self.deployment["metadata"].get("generation"):
@@ -391,6 +392,15 @@ class _Look:
             self.done.append(UpdateStatus({**self.deployment, "status": status}))
         if wait is not None:
             self.done.append(Requeue(wait))
+
+    def _replica_failure(self) -> None:
+        """Pass on that pods are refused: of the new ReplicaSet, else of an old one."""
+        sets = [self.new, *self.old] if self.new is not None else self.old
+        found = next((c for rs in sets if (c := pods.condition(rs, "ReplicaFailure"))), None)
+        if found is None:
+            self.conditions = [c for c in self.conditions if c["type"] != "ReplicaFailure"]
+        else:
+            self._set("ReplicaFailure", found["status"], found["reason"], found["message"])
 
     def _progress(self, totals: Mapping[str, int]) -> float | None:
         """Say how the rollout is getting on; return when to look whether its deadline has passed."""

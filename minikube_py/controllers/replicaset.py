@@ -1,15 +1,17 @@
 """ReplicaSets and ReplicationControllers: keep so many pods of a template.
 
 Stands for kube-controller-manager's replicaset and replication controllers, which are one piece of code there too.
-Leaves out the ReplicaFailure condition (a refused creation is told by the event FailedCreate).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import final
 
+from minikube_py.aiokit.clock import rfc3339
 from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.errors import StatusError
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client import Action, Create, Delete, Emit, Event, Requeue, Soon, UpdateStatus, View
+from minikube_py.client.api import Change
 from minikube_py.controllers import pods
 
 __all__ = ["ReplicaSetController"]
@@ -26,6 +28,8 @@ class ReplicaSetController:
         self.kind = kind
         self.resource = "replicasets.apps" if kind == "ReplicaSet" else "replicationcontrollers"
         self.name = "replicaset-controller" if kind == "ReplicaSet" else "replication-controller"
+        self._refusals: dict[str, str] = {}
+        """Why the last pod that was asked for was refused, by the UID of who asked."""
 
     @property
     def watches(self) -> Mapping[str, Callable[[Event, View], Iterable[Key | Soon]]]:
@@ -33,6 +37,8 @@ class ReplicaSetController:
 
     def _owner(self, event: Event, view: View) -> Iterable[Key | Soon]:
         """A status, which we write ourselves, is in no hurry: else each count would lead to the next at once."""
+        if event.change is Change.DELETED:
+            self._refusals.pop(meta.uid(event.object), None)
         if _alike(event.old, event.object):
             yield Soon(event.key, pods.pace(_replicas(event.object)))
         else:
@@ -49,9 +55,9 @@ class ReplicaSetController:
         selector = pods.selector_of(spec.get("selector") or (spec["template"].get("metadata") or {}).get("labels"))
         mine, actions = pods.claim(owner, "pods", view, selector)
         alive = [pod for pod in mine if pods.active(pod)]
+        actions.extend(self._status(owner, alive, now))
         if not meta.terminating(owner):
             actions.extend(self._manage(owner, alive))
-        actions.extend(self._status(owner, alive, now))
         return actions
 
     def _manage(self, owner: Object, alive: Sequence[Object]) -> list[Action]:
@@ -59,8 +65,13 @@ class ReplicaSetController:
         actions: list[Action] = []
         if missing > 0:
             pod = pods.from_template(owner["spec"]["template"], owner)
+            uid = meta.uid(owner)
+
+            def refused(error: StatusError) -> None:
+                self._refusals[uid] = error.message
+
             for _ in range(min(missing, _BURST)):
-                actions.append(Create(pod, about=owner, created="Created pod: {name}"))
+                actions.append(Create(pod, about=owner, created="Created pod: {name}", refused=refused))
             if missing > _BURST:
                 actions.append(Requeue(0.0))
         elif missing < 0:
@@ -99,14 +110,25 @@ class ReplicaSetController:
                 status[field] = count
         if generation := owner["metadata"].get("generation"):
             status["observedGeneration"] = generation
-        if "conditions" in old:
-            status["conditions"] = old["conditions"]
+        if conditions := self._conditions(owner, missing=_replicas(owner) > len(alive), now=now):
+            status["conditions"] = conditions
         actions: list[Action] = []
         if status != old:
             actions.append(UpdateStatus({**owner, "status": status}))
         if soonest:
             actions.append(Requeue(soonest))
         return actions
+
+    def _conditions(self, owner: Object, *, missing: bool, now: float) -> list[Object]:
+        """Say ReplicaFailure from the first refusal until all pods are there."""
+        before = meta.status(owner).get("conditions") or []
+        why = self._refusals.pop(meta.uid(owner), None)
+        if not missing:
+            return [condition for condition in before if condition["type"] != "ReplicaFailure"]
+        if why is None or any(condition["type"] == "ReplicaFailure" for condition in before):
+            return list(before)
+        new = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": why}
+        return [*before, {**new, "lastTransitionTime": rfc3339(now)}]
 
 
 def _alike(old: Object | None, new: Object) -> bool:

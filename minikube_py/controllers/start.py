@@ -20,6 +20,7 @@ from minikube_py.controllers.nodelifecycle import NodeLifecycleController
 from minikube_py.controllers.persistentvolume import PersistentVolumeController
 from minikube_py.controllers.poddisruptionbudget import PodDisruptionBudgetController
 from minikube_py.controllers.replicaset import ReplicaSetController
+from minikube_py.controllers.resourcequota import ResourceQuotaController
 from minikube_py.controllers.serviceaccount import RootCAPublisher, ServiceAccountController
 from minikube_py.controllers.serviceloadbalancer import AddressPool, ServiceLoadBalancerController
 from minikube_py.controllers.statefulset import StatefulSetController
@@ -58,6 +59,7 @@ def reconcilers(
         RootCAPublisher(root_certificate),
         NamespaceController(),
         GarbageCollector(),
+        ResourceQuotaController(),
         NodeLifecycleController(),
         PersistentVolumeController(volume_path),
         DeploymentController(),

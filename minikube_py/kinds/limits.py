@@ -1,4 +1,4 @@
-"""ResourceQuota and LimitRange: checked and stored; nothing is refused or completed because of them."""
+"""ResourceQuota and LimitRange; admission (`apiserver/resourcequota.py`, `limitranger.py`) gives them effect."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -90,7 +90,6 @@ KINDS = (
         row=lambda obj, now: [meta.name(obj), obj["metadata"].get("creationTimestamp") or "<unknown>"],
         default=_default_limits,
         validate=_validate_limits,
-        emulated=False,
     ),
     Kind(
         group="",
@@ -105,6 +104,5 @@ KINDS = (
         prepare=workload.reset_status,
         default=_default_quota,
         validate=_validate_quota,
-        emulated=False,
     ),
 )

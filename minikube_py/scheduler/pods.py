@@ -11,6 +11,7 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.labels import EVERYTHING, Operator, Requirement, Selector
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.apimachinery.quantities import milli, whole
+from minikube_py.kinds import podresources
 
 __all__ = ["AffinityTerm", "HostPort", "PodInfo", "SpreadConstraint", "requests_of"]
 
@@ -115,31 +116,8 @@ class PodInfo:
 
 
 def requests_of(spec: Mapping[str, Any]) -> dict[str, int]:
-    """Return what the pod's containers request together.
-
-    Init containers run one after the other, before the others: they count as their largest; restartable ones
-    (sidecars) stay and are added. Source: https://kubernetes.io/docs/concepts/workloads/pods/init-containers/
-    """
-    total: dict[str, int] = {"pods": 1}
-    for container in spec.get("containers") or ():
-        _add(total, _amounts(container))
-    sidecars: dict[str, int] = {}
-    peak: dict[str, int] = {}
-    for container in spec.get("initContainers") or ():
-        wanted = _amounts(container)
-        if container.get("restartPolicy") == "Always":
-            _add(sidecars, wanted)
-            wanted = dict(sidecars)
-        else:
-            _add(wanted, sidecars)
-        for name, amount in wanted.items():
-            peak[name] = max(peak.get(name, 0), amount)
-    _add(total, sidecars)
-    for name, amount in peak.items():
-        total[name] = max(total.get(name, 0), amount)
-    if overhead := spec.get("overhead"):
-        _add(total, _quantities(overhead))
-    return total
+    """Return what the pod's containers request together, and its place among the node's pods."""
+    return {"pods": 1, **podresources.together(spec, _amounts, _quantities)}
 
 
 def _amounts(container: Mapping[str, Any]) -> dict[str, int]:
@@ -151,11 +129,6 @@ def _amounts(container: Mapping[str, Any]) -> dict[str, int]:
 
 def _quantities(amounts: Mapping[str, Any]) -> dict[str, int]:
     return {name: milli(value) if name == "cpu" else whole(value) for name, value in amounts.items()}
-
-
-def _add(total: dict[str, int], more: Amounts) -> None:
-    for name, amount in more.items():
-        total[name] = total.get(name, 0) + amount
 
 
 def _ports(spec: Mapping[str, Any]) -> tuple[HostPort, ...]:
