@@ -17,7 +17,7 @@ from minikube_py.ingress.pages import Rejected, page
 from minikube_py.ingress.relaying import relay
 from minikube_py.ingress.router import Match, NoMatch, normalize_path
 from minikube_py.ingress.sending import answered, request_head, too_large
-from minikube_py.ingress.subrequests import ask, error_page, mirror
+from minikube_py.ingress.subrequests import ask, error_page, mirror, mirrors
 from minikube_py.ingress.tunnel import tunnel
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class Exchange:
                 match.location.pattern,
                 request_id,
                 match.location.path,
+                port=proxy.port,
             )
             if await self._filtered(call, options):
                 return
@@ -128,7 +129,16 @@ class Exchange:
             raise Rejected(match.upstream.status, match.upstream.reason)
         if options.mirror:
             mirror(self, options)
-        await self._forward(method, host, target, request_id)
+        if options.mirrors:
+            mirrors(self, host, target)
+        if not options.request_timeout:
+            await self._forward(method, host, target, request_id)
+            return
+        try:
+            async with asyncio.timeout(options.request_timeout):
+                await self._forward(method, host, target, request_id)
+        except TimeoutError:
+            raise Rejected(504, f"no answer within {options.request_timeout:g} s (timeouts.request)") from None
 
     def _other_form(self, host: str, target: str) -> tuple[str, str]:
         if target == "*" and self.request.method == "OPTIONS":

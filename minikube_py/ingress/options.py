@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar, Protocol, TypeAlias
 
-__all__ = ["DEFAULTS", "Answer", "Call", "Filter", "Headers", "Options", "Phase", "ResponseFilter", "Subrequest"]
+__all__ = [
+    "DEFAULTS",
+    "Answer",
+    "Call",
+    "Filter",
+    "Headers",
+    "Mirror",
+    "Options",
+    "Phase",
+    "ResponseFilter",
+    "Subrequest",
+]
 
 Headers: TypeAlias = list[tuple[str, str]]
 
@@ -87,6 +98,8 @@ class Call:
     """To set on the request to the backend; an empty value removes."""
     closing: list[Callable[[], None]] = field(default_factory=list)
     """Called when the request has ended."""
+    port: int = 0
+    """The listener's port inside the cluster (Gateways)."""
 
     @property
     def uri(self) -> str:
@@ -105,6 +118,16 @@ class ResponseFilter(Protocol):
     """Changes the headers of an answer, in place."""
 
     def response(self, call: Call, status: int, headers: Headers) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Another backend that gets a copy of requests (a Gateway's filter RequestMirror)."""
+
+    backend: Any
+    """A `router.BackendKey`."""
+    share: float = 1.0
+    """Of the requests, in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +159,9 @@ class Options:
     mirror: str = ""
     """URL that gets a copy of each request, with nginx variables."""
     mirror_host: str = ""
+    mirrors: tuple[Mirror, ...] = ()
+    request_timeout: float = 0.0
+    """Seconds from the request to the end of its answer; 0 is without limit (a Gateway's timeouts.request)."""
     filters: tuple[Filter, ...] = ()
     response_filters: tuple[ResponseFilter, ...] = ()
     plain: bool = field(init=False, compare=False, default=False)
@@ -151,6 +177,8 @@ class Options:
             or self.affinity_cookie
             or self.error_codes
             or self.mirror
+            or self.mirrors
+            or self.request_timeout
             or self.protocol != "HTTP"
         )
         object.__setattr__(self, "plain", bare and not self.filters)

@@ -73,6 +73,7 @@ class Proxy:
         https_port: Callable[[], int] = lambda: 443,
         chance: random.Random | None = None,
         style: Style = NGINX,
+        port: int = 0,
     ) -> None:
         self.style = style
         self.pool = Pool(clock)
@@ -85,6 +86,8 @@ class Proxy:
         self.write = write
         self.https_port = https_port
         """The port by which callers outside reach HTTPS."""
+        self.port = port
+        """The listener's port inside the cluster, where it matters (Gateways)."""
         self.chance = chance or random.Random()
         self.state: dict[Any, Any] = {}
         """What filters remember across routing tables (rate limits)."""

@@ -16,7 +16,7 @@ from minikube_py.ingress.urls import expand
 if TYPE_CHECKING:
     from minikube_py.ingress.exchange import Exchange
 
-__all__ = ["ask", "error_page", "mirror"]
+__all__ = ["ask", "error_page", "mirror", "mirrors"]
 
 
 async def _exchange(
@@ -92,13 +92,26 @@ def mirror(exchange: "Exchange", options: Options) -> None:
     parts = urlsplit(expand(options.mirror, exchange.call))
     endpoint = Endpoint(parts.hostname or "", parts.port or 80)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    _copy(exchange, exchange.call, endpoint, options.mirror_host or parts.netloc, target)
+
+
+def mirrors(exchange: "Exchange", host: str, target: str) -> None:
+    """Send copies of a request to the backends of its mirrors; one without endpoints gets none."""
+    proxy = exchange.proxy
+    for each in exchange.options.mirrors:
+        endpoint = proxy.balancer.pick(proxy.table().upstream(each.backend))
+        if exchange.call is not None and endpoint is not None and proxy.chance.random() < each.share:
+            _copy(exchange, exchange.call, endpoint, host, target)
+
+
+def _copy(exchange: "Exchange", call: Call, endpoint: Endpoint, host: str, target: str) -> None:
+    method = call.method
     headers = "".join(
         f"{name}: {value}\r\n"
-        for name, value in exchange.call.headers.items()
+        for name, value in call.headers.items()
         if name.lower().encode("latin-1", "replace") not in NOT_FORWARDED
     )
-    method = exchange.call.method
-    text = f"{method} {target} HTTP/1.1\r\nHost: {options.mirror_host or parts.netloc}\r\n{headers}\r\n"
+    text = f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n"
 
     async def send() -> None:
         found = await _exchange(exchange, endpoint, False, method, text.encode("utf-8", "surrogateescape"))
