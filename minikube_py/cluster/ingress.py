@@ -14,9 +14,11 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.client import API
 from minikube_py.client.reconcile import Agent as ReconcilerAgent
 from minikube_py.images.container import Main
-from minikube_py.ingress import gatewayagent, gatewayserver, server
+from minikube_py.ingress import server
 from minikube_py.ingress.agent import Agent
 from minikube_py.ingress.flavors import Flavor, flavor
+from minikube_py.ingress.gateway import agent as gatewayagent
+from minikube_py.ingress.gateway import server as gatewayserver
 from minikube_py.ingress.tls import CertificateAuthority
 
 __all__ = ["addresses", "agents", "gateway_class", "objects", "programs"]
