@@ -92,10 +92,8 @@ def kubernetes_endpoints(address: str, port: int) -> list[Object]:
 
 
 def corefile(dns: Dns) -> str:
-    """kubeadm's Corefile, with the cluster file's upstreams and stub domains in it."""
+    """kubeadm's Corefile, with the cluster file's stub domains; its upstreams are what /etc/resolv.conf means there."""
     text = default_corefile(dns.domain)
-    if dns.upstreams:
-        text = text.replace("forward . /etc/resolv.conf", f"forward . {' '.join(dns.upstreams)}")
     for domain, servers in dns.stub_domains.items():
         text += f"{domain}:53 {{\n    errors\n    cache 30\n    forward . {' '.join(servers)}\n}}\n"
     return text

@@ -24,6 +24,7 @@ from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.client.api import API
 from minikube_py.cni.dnswire import RCODES, WireError, header, rcode_name
 from minikube_py.cni.mmsg import Datagram
+from minikube_py.cni.namespace import LOOPBACK
 from minikube_py.cni.resolvconf import ResolvConf
 from minikube_py.coredns.agent import CorefileWatch, ZoneAgent
 from minikube_py.coredns.corefile import CorefileError, default_corefile, parse
@@ -87,8 +88,10 @@ def _read_host_resolv_conf() -> tuple[str, ...]:
 
 
 def _upstream(text: str) -> Upstream:
+    """Return a nameserver of the machine: its 127.0.0.1 is not the pod."""
     match = re.fullmatch(r"(.*\..*):(\d+)", text)
-    return Upstream(match[1], int(match[2])) if match else Upstream(text)
+    address, port = (match[1], int(match[2])) if match else (text, 53)
+    return Upstream(address, port, address in LOOPBACK)
 
 
 class _Server:

@@ -4,6 +4,7 @@ Left out: health checks, kept connections, DNS over TLS.
 """
 
 import asyncio
+import contextvars
 import random
 
 from minikube_py.aiokit.clock import Clock
@@ -108,6 +109,12 @@ class Upstreams:
         return last or UpstreamError(f"plugin/forward: {why}")
 
     async def _once(self, asked: bytes, upstream: Upstream, timeout: float, *, tcp: bool) -> bytes | None:
+        exchange = self._datagrams(asked, upstream, timeout, tcp=tcp)
+        if upstream.of_machine:  # a task of its own, in no pod's context
+            return await asyncio.create_task(exchange, context=contextvars.Context())
+        return await exchange
+
+    async def _datagrams(self, asked: bytes, upstream: Upstream, timeout: float, *, tcp: bool) -> bytes | None:
         clock = self._clock
         if not tcp:
             (reply,) = await dnsclient.udp([asked], (upstream.address, upstream.port), timeout=timeout, clock=clock)

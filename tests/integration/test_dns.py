@@ -22,10 +22,10 @@ DOMAIN = "corp.test"
 class Upstream:
     """A nameserver outside the cluster: every name is 192.0.2.7; it keeps the questions."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str) -> None:
         self.asked: list[bytes] = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.77.5.3", 0))  # 127.0.0.1 is the asking pod itself
+        self._socket.bind((address, 0))
         self.address = "{}:{}".format(*self._socket.getsockname())
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
@@ -50,15 +50,23 @@ class Upstream:
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
-    server = Upstream()
+    """The machine's own resolver, on 127.0.0.1 as dnsmasq's."""
+    server = Upstream("127.0.0.1")
     yield server
     server.close()
 
 
 @pytest.fixture(scope="module")
-def cluster(upstream: Upstream) -> Iterator[Cluster]:
+def stub() -> Iterator[Upstream]:
+    server = Upstream("127.77.5.3")  # in a Corefile, 127.0.0.1 is the CoreDNS pod itself
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(upstream: Upstream, stub: Upstream) -> Iterator[Cluster]:
     """A cluster of another domain with a stub domain, and upstream a server of ours."""
-    dns = {"domain": DOMAIN, "upstreams": [upstream.address], "stubDomains": {"stub.example": [upstream.address]}}
+    dns = {"domain": DOMAIN, "upstreams": [upstream.address], "stubDomains": {"stub.example": [stub.address]}}
     with Cluster(config={"apiVersion": "minikube-py/v1alpha1", "kind": "Cluster", "dns": dns}) as running:
         bare = service("bare", clusterIP="None")
         alias = service("alias", None, type="ExternalName", externalName="db.example.com", ports=[])

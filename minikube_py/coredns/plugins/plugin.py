@@ -36,6 +36,8 @@ class Query(NamedTuple):
 class Upstream(NamedTuple):
     address: str
     port: int = 53
+    of_machine: bool = False
+    """An address of the machine that a pod has one of its own of (127.0.0.1): asked with the machine's identity."""
 
 
 @dataclass(frozen=True, slots=True)
