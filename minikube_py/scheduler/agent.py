@@ -1,16 +1,17 @@
 """kube-scheduler's shell: watches pods and nodes, keeps the tallies, binds.
 
     pod without node → pending (by priority, then age) → choose → one binding write (node + PodScheduled)
-                                     └ no node → FailedScheduling, kept aside until a node, pod or claim changes
+                                     └ no node → FailedScheduling, kept aside until a node, pod or claim changes;
+                                                 less important pods make room, and the place is kept (nominated)
 
-Leaves out preemption, back-off of unschedulable pods (a change of the world is what brings them back), several
+Leaves out back-off of unschedulable pods (a change of the world is what brings them back), several
 profiles, and permit or bind plugins.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from heapq import heappop, heappush
 from itertools import count
 
@@ -20,10 +21,11 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.errors import StatusError
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client import API, Change, Event, Recorder, Subscription
-from minikube_py.scheduler.choose import Binding, Unschedulable, choose
+from minikube_py.scheduler.choose import Binding, Preemption, Unschedulable, choose
 from minikube_py.scheduler.filters import Reason
-from minikube_py.scheduler.nodes import Cache
+from minikube_py.scheduler.nodes import Cache, NodeInfo
 from minikube_py.scheduler.pods import PodInfo
+from minikube_py.scheduler.preemption import AWAITS_AN_END
 
 __all__ = ["Scheduler"]
 
@@ -53,6 +55,8 @@ class Scheduler:
         """Pods to place, with their number in the heap: entries with another number are stale."""
         self._aside: dict[Key, Object] = {}
         """Pods for which there was no node."""
+        self._nominated: dict[Key, tuple[str, PodInfo]] = {}
+        """Pods for which others are making room, and where: the place is theirs already."""
         self._namespaces: dict[str, Mapping[str, str]] = {}
         self._wake = asyncio.Event()
         self._busy = False
@@ -104,13 +108,15 @@ class Scheduler:
         if event.change is Change.DELETED or meta.status(pod).get("phase") in _FINISHED:
             self._pending.pop(key, None)
             self._aside.pop(key, None)
-            if self._cache.placed(key):
+            nominated = self._nominated.pop(key, None)
+            if self._cache.placed(key) or nominated:
                 self._cache.forget(key)
                 self._retry_all()
             return
         if node := spec.get("nodeName"):
             self._pending.pop(key, None)
             self._aside.pop(key, None)
+            self._nominated.pop(key, None)
             known = self._cache.placed(key)
             if (
                 known is not None
@@ -194,15 +200,61 @@ class Scheduler:
         if problem:
             result = Unschedulable({node.name: Reason(problem, False) for node in self._cache}, problem)
         else:
-            result = choose(PodInfo.of(pod), self._cache, self._namespaces)
+            info = PodInfo.of(pod)
+            result = choose(
+                info, self._nodes_for(info), self._namespaces, lambda: self._api.list("poddisruptionbudgets.policy")
+            )
         if isinstance(result, Unschedulable):
-            self._aside[key] = pod
-            if self._tell(pod, "Unschedulable", result.message):
-                self._recorder.record(pod, "Warning", "FailedScheduling", result.message)
+            self._put_aside(pod, result)
             return
         for claim in wanted:
             self._select_node(claim, result.node)
         self._bind(pod, result.node)
+
+    def _nodes_for(self, pod: PodInfo) -> Iterable[NodeInfo]:
+        """Return the nodes with those pods counted for which others are making room there, but for lesser ones."""
+        kept: dict[str, list[PodInfo]] = {}
+        for key, (node, other) in self._nominated.items():
+            if key != pod.key and other.priority >= pod.priority:
+                kept.setdefault(node, []).append(other)
+        if not kept:
+            return self._cache
+        return [node.but(having=kept[node.name]) if node.name in kept else node for node in self._cache]
+
+    def _put_aside(self, pod: Object, result: Unschedulable) -> None:
+        key = meta.key(pod)
+        self._aside[key] = pod
+        nominated = meta.status(pod).get("nominatedNodeName", "") if result.preemption == AWAITS_AN_END else ""
+        if isinstance(result, Preemption):
+            nominated = result.node
+            lesser = meta.spec(pod).get("priority") or 0
+            for other, (node, info) in [*self._nominated.items()]:
+                if node == nominated and info.priority < lesser:
+                    del self._nominated[other]
+            self._nominated[key] = (nominated, PodInfo.of(pod))
+        elif not nominated:
+            self._nominated.pop(key, None)
+        if self._tell(pod, "Unschedulable", result.message, nominated):
+            self._recorder.record(pod, "Warning", "FailedScheduling", result.message)
+        if isinstance(result, Preemption):
+            for victim in result.victims:
+                self._preempt(victim.key, pod, result.node)
+
+    def _preempt(self, key: Key, pod: Object, node: str) -> None:
+        """Have a pod leave in favour of a more important one."""
+        victim = self._api.get("pods", key.name, key.namespace)
+        if victim is None or meta.terminating(victim):
+            return
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "PreemptionByScheduler",
+            "message": f"{_NAME}: preempting to accommodate a higher priority pod",
+        }
+        status = {**meta.status(victim), "conditions": self._conditions(victim, condition)}
+        self._api.update({**victim, "status": status}, subresource="status")
+        self._recorder.record(victim, "Normal", "Preempted", f"Preempted by pod {meta.uid(pod)} on node {node}")
+        self._api.delete("pods", key.name, key.namespace, uid=meta.uid(victim))
 
     def _bind(self, pod: Object, node: str) -> None:
         condition = {"type": "PodScheduled", "status": "True", "lastProbeTime": None}
@@ -218,14 +270,21 @@ class Scheduler:
             pod, "Normal", "Scheduled", f"Successfully assigned {meta.namespace(pod)}/{meta.name(pod)} to {node}"
         )
 
-    def _tell(self, pod: Object, reason: str, message: str) -> bool:
+    def _tell(self, pod: Object, reason: str, message: str, nominated: str = "") -> bool:
         """Write why the pod has no node into its status; tell whether that is news."""
         for condition in meta.status(pod).get("conditions") or ():
             told = (condition["status"], condition.get("reason"), condition.get("message"))
-            if condition["type"] == "PodScheduled" and told == ("False", reason, message):
+            if (
+                condition["type"] == "PodScheduled"
+                and told == ("False", reason, message)
+                and meta.status(pod).get("nominatedNodeName", "") == nominated
+            ):
                 return False
         condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
         status = {**meta.status(pod), "conditions": self._conditions(pod, condition)}
+        status.pop("nominatedNodeName", None)
+        if nominated:
+            status["nominatedNodeName"] = nominated
         self._api.update({**pod, "status": status}, subresource="status")
         return True
 

@@ -1,19 +1,21 @@
-"""The scheduler's decision, as a pure function: a pod and the nodes in, a binding or the reasons out.
+"""The scheduler's decision, as a pure function: a pod and the nodes in; a binding, victims, or the reasons out.
 
-Stands for kube-scheduler's scheduling cycle with its default plugins. Leaves out preemption (its sentence is still
-part of the message), sampling of nodes, and image locality.
+Stands for kube-scheduler's scheduling cycle with its default plugins. Leaves out sampling of nodes and image locality.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from minikube_py.scheduler.filters import FILTERS, Reason, World, world
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Object
+from minikube_py.scheduler import preemption
+from minikube_py.scheduler.filters import Reason, first_reason, world
 from minikube_py.scheduler.nodes import NodeInfo
 from minikube_py.scheduler.pods import PodInfo
 from minikube_py.scheduler.scores import best
 
-__all__ = ["Binding", "Unschedulable", "choose"]
+__all__ = ["Binding", "Preemption", "Unschedulable", "choose"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Unschedulable:
     """Node → the first thing that speaks against it."""
     because: str = ""
     """What speaks against all nodes alike, before any was looked at."""
+    preemption: str = ""
+    """Why preemption would not help."""
 
     @property
     def message(self) -> str:
@@ -36,34 +40,32 @@ class Unschedulable:
         total = len(self.reasons)
         if not total and not self.because:
             return "no nodes available to schedule pods"
-        head = f"0/{total} nodes are available: "
-        if self.because:
-            return (
-                f"{head}{self.because}. preemption: {head}{total} Preemption is not helpful for scheduling."
-                if total
-                else f"{head}{self.because}."
-            )
-        helpless = sum(not reason.resolvable for reason in self.reasons.values())
-        verdicts = Counter(
-            {
-                "Preemption is not helpful for scheduling": helpless,
-                "No preemption victims found for incoming pod": total - helpless,
-            }
-        )
-        reasons = Counter(reason.text for reason in self.reasons.values())
-        return f"{head}{_counted(reasons)}. preemption: {head}{_counted(verdicts)}."
+        texts = Counter(reason.text for reason in self.reasons.values())
+        message = f"0/{total} nodes are available: {self.because or preemption.counted(texts)}."
+        verdict = self.preemption
+        if self.because and total:
+            verdict = f"0/{total} nodes are available: {total} Preemption is not helpful for scheduling."
+        return f"{message} preemption: {verdict}" if verdict else message
 
 
-def _counted(texts: Counter[str]) -> str:
-    return ", ".join(sorted(f"{count} {text}" for text, count in texts.items() if count))
+@dataclass(frozen=True, slots=True)
+class Preemption(Unschedulable):
+    """No node will do yet: `victims` have to leave `node` first."""
+
+    node: str = ""
+    victims: tuple[PodInfo, ...] = ()
 
 
 def choose(
-    pod: PodInfo, nodes: Iterable[NodeInfo], namespaces: Mapping[str, Mapping[str, str]] | None = None
+    pod: PodInfo,
+    nodes: Iterable[NodeInfo],
+    namespaces: Mapping[str, Mapping[str, str]] | None = None,
+    budgets: Callable[[], Sequence[Object]] = tuple,
 ) -> Binding | Unschedulable:
     """Return the node for the pod.
 
-    `nodes` come in the order that breaks ties; `namespaces` maps names to labels, for namespaceSelectors.
+    `nodes` come in the order that breaks ties; `namespaces` maps names to labels, for namespaceSelectors; `budgets`
+    are the PodDisruptionBudgets, asked for when pods have to make room.
     """
     candidates = [*nodes]
     namespaces = namespaces or {}
@@ -71,18 +73,19 @@ def choose(
     feasible: list[NodeInfo] = []
     reasons: dict[str, Reason] = {}
     for node in candidates:
-        reason = _first_reason(pod, node, seen)
+        reason = first_reason(pod, node, seen)
         if reason is None:
             feasible.append(node)
         else:
             reasons[node.name] = reason
-    if not feasible:
+    if feasible:
+        nominated = meta.status(pod.object).get("nominatedNodeName")
+        if nominated and any(node.name == nominated for node in feasible):
+            return Binding(nominated)
+        return Binding(best(pod, feasible, seen, namespaces).name)
+    if not candidates:
         return Unschedulable(reasons)
-    return Binding(best(pod, feasible, seen, namespaces).name)
-
-
-def _first_reason(pod: PodInfo, node: NodeInfo, seen: World) -> Reason | None:
-    for rule in FILTERS:
-        if (reason := rule(pod, node, seen)) is not None:
-            return reason
-    return None
+    result = preemption.victims(pod, candidates, reasons, namespaces, budgets)
+    if isinstance(result, str):
+        return Unschedulable(reasons, preemption=result)
+    return Preemption(reasons, node=result.node, victims=result.victims)

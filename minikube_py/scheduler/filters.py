@@ -13,7 +13,7 @@ from minikube_py.kinds import placement
 from minikube_py.scheduler.nodes import NodeInfo
 from minikube_py.scheduler.pods import AffinityTerm, PodInfo, SpreadConstraint
 
-__all__ = ["FILTERS", "Reason", "World", "world"]
+__all__ = ["FILTERS", "Reason", "World", "first_reason", "world"]
 
 
 class Reason(NamedTuple):
@@ -180,3 +180,11 @@ FILTERS: tuple[Callable[[PodInfo, NodeInfo, World], Reason | None], ...] = (
     _topology_spread,
     _pod_affinity,
 )
+
+
+def first_reason(pod: PodInfo, node: NodeInfo, seen: World) -> Reason | None:
+    """Return the first thing that speaks against the node, or None."""
+    for rule in FILTERS:
+        if (reason := rule(pod, node, seen)) is not None:
+            return reason
+    return None

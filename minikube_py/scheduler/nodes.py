@@ -4,7 +4,7 @@ Stands for framework.NodeInfo and the scheduler's cache. `NodeInfo` changes with
 `choose` only reads it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from minikube_py.apimachinery import meta
@@ -26,6 +26,8 @@ class NodeInfo:
         self.used: dict[str, int] = {}
         self.ports: list[HostPort] = []
         self.by_owner: dict[str, int] = {}
+        self.priorities: dict[int, int] = {}
+        """How many pods have each priority."""
         self.anti_affine: dict[Key, PodInfo] = {}
         """The pods here whose required anti-affinity binds newcomers too."""
         self.update(node)
@@ -44,12 +46,21 @@ class NodeInfo:
         )
         """None: the node has not said yet, and nothing is refused for it."""
 
+    def but(self, *, without: Iterable[PodInfo] = (), having: Iterable[PodInfo] = ()) -> "NodeInfo":
+        """Return another node like this, without some of its pods or with more."""
+        gone = {pod.key for pod in without}
+        other = NodeInfo(self.object)
+        for pod in (*(pod for pod in self.pods.values() if pod.key not in gone), *having):
+            other.add(pod)
+        return other
+
     def add(self, pod: PodInfo) -> None:
         self.pods[pod.key] = pod
         for name, amount in pod.requests.items():
             self.used[name] = self.used.get(name, 0) + amount
         self.ports.extend(pod.ports)
         self.by_owner[pod.owner] = self.by_owner.get(pod.owner, 0) + 1
+        self.priorities[pod.priority] = self.priorities.get(pod.priority, 0) + 1
         if pod.anti_affinity:
             self.anti_affine[pod.key] = pod
 
@@ -64,6 +75,9 @@ class NodeInfo:
         self.by_owner[pod.owner] -= 1
         if not self.by_owner[pod.owner]:
             del self.by_owner[pod.owner]
+        self.priorities[pod.priority] -= 1
+        if not self.priorities[pod.priority]:
+            del self.priorities[pod.priority]
         self.anti_affine.pop(key, None)
 
 

@@ -81,6 +81,7 @@ class PodInfo:
     """Preferred affinity terms; those of anti-affinity with negative weight."""
     spread: tuple[SpreadConstraint, ...]
     terminating: bool
+    priority: int
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -112,6 +113,7 @@ class PodInfo:
             preferred=preferred + anti_preferred,
             spread=tuple(_constraint(pod, term) for term in spec.get("topologySpreadConstraints") or ()),
             terminating=meta.terminating(pod),
+            priority=spec.get("priority") or 0,
         )
 
 
