@@ -249,7 +249,8 @@ class Composition:
                 self.operations,
                 self._clock,
                 _Issuer(self),
-                lambda: self.https_port,
+                https_port=lambda: self.https_port,
+                outside_https_port=lambda: self.fabric.real_port(443),
             ),
         }
 

@@ -17,8 +17,9 @@ from minikube_py.images.container import Main
 from minikube_py.ingress import server
 from minikube_py.ingress.agent import Agent
 from minikube_py.ingress.flavors import Flavor, flavor
-from minikube_py.ingress.gateway import agent as gatewayagent
-from minikube_py.ingress.gateway import server as gatewayserver
+from minikube_py.ingress.gateway import provision
+from minikube_py.ingress.gateway import server as gateway_server
+from minikube_py.ingress.gateway.agent import GatewayReconciler
 from minikube_py.ingress.tls import CertificateAuthority
 
 __all__ = ["addresses", "agents", "gateway_class", "objects", "programs"]
@@ -76,13 +77,23 @@ def objects(name: str, *, default: bool, replicas: int = 1) -> list[Object]:
 
 
 def programs(
-    names: Sequence[str], api: API, clock: Clock, authority: CertificateAuthority, https_port: Callable[[], int]
+    names: Sequence[str],
+    api: API,
+    clock: Clock,
+    authority: CertificateAuthority,
+    *,
+    https_port: Callable[[], int],
+    outside_https_port: Callable[[], int],
 ) -> dict[str, Main]:
-    """Return the controllers' images and what runs in them."""
+    """Return the controllers' images and what runs in them.
+
+    Callers outside find HTTPS at `https_port()` of 127.0.0.1 (the first controller's door), and at
+    `outside_https_port()` of the cluster's addresses.
+    """
     found: dict[str, Main] = {}
     if names:
-        found[gatewayagent.IMAGE] = gatewayserver.program(
-            api, clock, certificate_authority=authority, https_port=https_port
+        found[provision.IMAGE] = gateway_server.program(
+            api, clock, certificate_authority=authority, https_port=outside_https_port
         )
     for name in names:
         it = flavor(name)
@@ -123,5 +134,5 @@ def agents(names: Sequence[str], api: API, clock: Clock) -> list[Agent | Reconci
             Agent(api, clock, partial(addresses, api, each), flavor=each, reports_orphans=index == 0, running=running)
             for index, each in enumerate(flavors)
         ),
-        ReconcilerAgent(gatewayagent.GatewayReconciler(), api, clock),
+        ReconcilerAgent(GatewayReconciler(), api, clock),
     ]

@@ -9,7 +9,7 @@
     tls        certificates by SNI                    server     `program()`: what runs in the controller's pod
     agent      status and Events                      health     /healthz and /metrics
     flavors/   the other controllers; one = one file  explain    the walk of a URL, in words (pure)
-    gateway    a Gateway and its HTTPRoutes (pure)    gatewayserver, gatewayagent: its pods, its statuses
+    gateway    the Gateway API: compile, table, agent, server, filters
 
 Left out: gRPC and HTTP/2, TLS passthrough, Lua and configuration snippets.
 """

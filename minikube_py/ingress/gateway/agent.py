@@ -2,7 +2,7 @@
 
 Stands for the control plane of a Gateway API implementation that provisions automatically: each Gateway of a class of
 ours gets a Deployment and a LoadBalancer Service in its namespace, owned by it. `reconcile` is pure.
-Source: https://gateway-api.sigs.k8s.io/geps/gep-1762/
+Source: https://gateway-api.sigs.k8s.io/geps/gep-1762/ and the conditions of .../reference/spec/
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +12,15 @@ from minikube_py.aiokit.clock import rfc3339
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client import Action, Create, Delete, Event, Update, UpdateStatus, View
+from minikube_py.ingress.gateway import provision
 from minikube_py.ingress.sources import GATEWAY_CLASSES, GATEWAY_RESOURCES, GATEWAYS, ROUTES, SLICES, Sources
 
 if TYPE_CHECKING:
-    from minikube_py.ingress.gateway import Compiled
+    from minikube_py.ingress.gateway.compile import Compiled
+    from minikube_py.ingress.gateway.references import Condition
 
-__all__ = ["CONTROLLERS", "IMAGE", "GatewayReconciler"]
+__all__ = ["CONTROLLERS", "FEATURES", "GatewayReconciler"]
 
-IMAGE = "minikube-py/gateway"
 CONTROLLERS = frozenset(
     {
         "minikube-py.dev/gateway-controller",
@@ -36,7 +37,43 @@ CONTROLLERS = frozenset(
 )
 """Whose classes are served: what manifests for these implementations say keeps its meaning."""
 
-Conditions = Iterable[tuple[str, bool, str, str]]
+FEATURES = (
+    "Gateway",
+    "GatewayAddressEmpty",
+    "GatewayHTTPListenerIsolation",
+    "GatewayInfrastructurePropagation",
+    "GatewayPort8080",
+    "GatewayStaticAddresses",
+    "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendProtocolWebSocket",
+    "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteBackendTimeout",
+    "HTTPRouteCORS",
+    "HTTPRouteHostRewrite",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule",
+    "HTTPRouteParentRefPort",
+    "HTTPRoutePathRedirect",
+    "HTTPRoutePathRewrite",
+    "HTTPRoutePortRedirect",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
+    "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification",
+    "HTTPRouteSchemeRedirect",
+    "ReferenceGrant",
+)
+"""Conformance features, by the suite's names, in order."""
+
+_GROUP = "gateway.networking.k8s.io"
+_OWNED = ("services", "deployments.apps")
+
+Conditions = Iterable["Condition | tuple[str, bool, str, str]"]
 
 
 class GatewayReconciler:
@@ -58,7 +95,8 @@ class GatewayReconciler:
             if same and event.resource != "services":
                 return []  # a status, ours most likely
         classes = [meta.key(each) for each in view.list(GATEWAY_CLASSES)]
-        return classes + [meta.key(each) for each in view.list(GATEWAYS)]
+        gone = [event.key] if event.resource == GATEWAYS else []
+        return classes + gone + [meta.key(each) for each in view.list(GATEWAYS)]
 
     def _owned(self, event: Event, view: View) -> Iterable[Key]:
         owners = event.object["metadata"].get("ownerReferences") or ()
@@ -68,106 +106,120 @@ class GatewayReconciler:
         if not key.namespace:
             return self._class(view.get(GATEWAY_CLASSES, key.name), now)
         gateway = view.get(GATEWAYS, key.name, key.namespace)
-        if gateway is None or meta.terminating(gateway):
-            return ()
+        if gateway is None:
+            return [*self._routes(key, {}, view, now, "")]
         class_ = view.get(GATEWAY_CLASSES, meta.spec(gateway).get("gatewayClassName") or "")
         if class_ is None or (controller := meta.spec(class_).get("controllerName")) not in CONTROLLERS:
             return ()
-        from minikube_py.ingress.gateway import compile_gateway  # 10 ms that only a cluster with a Gateway pays
+        if meta.terminating(gateway):
+            return ()
+        from minikube_py.ingress.gateway.compile import compile_gateway  # 10 ms that only a cluster with one pays
 
         sources = Sources((resource, obj) for resource in GATEWAY_RESOURCES for obj in view.list(resource))
         compiled = compile_gateway(sources, key)
         return [
             *self._provision(gateway, compiled, view),
             *self._status(gateway, compiled, view, now),
-            *self._routes(key, compiled, view, now, str(controller)),
+            *self._routes(key, compiled.routes, view, now, str(controller)),
         ]
 
     def _class(self, class_: Object | None, now: float) -> Sequence[Action]:
         if class_ is None or meta.spec(class_).get("controllerName") not in CONTROLLERS:
             return ()
-        return _with_status(class_, {"conditions": _conditions(class_, meta.status(class_), [
-            ("Accepted", True, "Accepted", "the class is served"),
-        ], now)})  # fmt: skip
+        ignored = "; its parametersRef has no effect here" if meta.spec(class_).get("parametersRef") else ""
+        conditions = [
+            ("Accepted", True, "Accepted", f"the class is served{ignored}"),
+            ("SupportedVersion", True, "SupportedVersion", "the kinds of the Gateway API are built in"),
+        ]
+        old = meta.status(class_)
+        found = {
+            **old,
+            "conditions": _conditions(class_, old, conditions, now),
+            "supportedFeatures": [{"name": each} for each in FEATURES],
+        }
+        return _with_status(class_, found)
 
     # Pods and Service
 
     def _provision(self, gateway: Object, compiled: "Compiled", view: View) -> Iterable[Action]:
-        namespace, name = meta.namespace(gateway), f"{meta.name(gateway)}-gateway"
-        wanted = [_service(gateway, name, compiled), _deployment(gateway, name, compiled)] if compiled.ports else []
-        for obj in wanted:
-            resource = "services" if obj["kind"] == "Service" else "deployments.apps"
-            found = view.get(resource, name, namespace)
-            if found is None:
+        wanted = {each["kind"]: each for each in provision.objects(gateway, compiled)}
+        for resource, kind in zip(_OWNED, ("Service", "Deployment"), strict=True):
+            obj = wanted.get(kind)
+            for found in view.list(resource, meta.namespace(gateway)):
+                ours = any(
+                    each.get("uid") == meta.uid(gateway) for each in found["metadata"].get("ownerReferences") or ()
+                )
+                if ours and (obj is None or meta.name(found) != obj["metadata"]["name"]):
+                    yield Delete(resource, meta.key(found))  # of another class, or no listener serves any more
+            if obj is None:
+                continue
+            found_ = view.get(resource, obj["metadata"]["name"], meta.namespace(gateway))
+            if found_ is None:
                 yield Create(obj)
-            elif meta.annotations(found).get("gateway.minikube-py/ports") != _ports(compiled):
-                changed = meta.copy(found)
-                changed["metadata"].setdefault("annotations", {})["gateway.minikube-py/ports"] = _ports(compiled)
-                if resource == "services":
-                    changed["spec"]["ports"] = obj["spec"]["ports"]
-                else:
-                    changed["spec"]["template"] = obj["spec"]["template"]
+            elif (changed := provision.updated(found_, obj)) is not None:
                 yield Update(changed)
-        if not wanted:
-            for resource in ("services", "deployments.apps"):
-                if view.get(resource, name, namespace) is not None:
-                    yield Delete(resource, Key(namespace, name))
 
     # Statuses
 
+    def _programmed(
+        self, gateway: Object, compiled: "Compiled", addresses: Sequence[str], view: View
+    ) -> tuple[str, bool, str, str]:
+        deployment = view.get("deployments.apps", provision.name_of(gateway), meta.namespace(gateway))
+        if not compiled.accepted.true:
+            return ("Programmed", False, "Invalid", compiled.accepted.message)
+        if missing := [each for each in provision.wanted_addresses(gateway) if each not in addresses]:
+            return ("Programmed", False, "AddressNotUsable", f"can't be had: {', '.join(missing)}")
+        if not addresses:
+            return ("Programmed", False, "AddressNotAssigned", "its Service has no address yet")
+        if not (deployment and meta.status(deployment).get("availableReplicas")):
+            return ("Programmed", False, "Pending", "its pod is not ready yet")
+        return ("Programmed", True, "Programmed", "the Gateway is reachable")
+
     def _status(self, gateway: Object, compiled: "Compiled", view: View, now: float) -> Iterable[Action]:
-        name = f"{meta.name(gateway)}-gateway"
-        service = view.get("services", name, meta.namespace(gateway))
-        deployment = view.get("deployments.apps", name, meta.namespace(gateway))
+        service = view.get("services", provision.name_of(gateway), meta.namespace(gateway))
         entries = (meta.status(service).get("loadBalancer") or {}).get("ingress") if service else None
-        addresses = [{"type": "IPAddress", "value": each["ip"]} for each in entries or () if each.get("ip")]
-        up = bool(deployment and meta.status(deployment).get("availableReplicas"))
-        programmed = ("Programmed", True, "Programmed", "the Gateway is reachable")
-        if not compiled.conditions[0][1]:
-            programmed = ("Programmed", False, "Invalid", compiled.conditions[0][3])
-        elif not addresses:
-            programmed = ("Programmed", False, "AddressNotAssigned", "its Service has no address yet")
-        elif not up:
-            programmed = ("Programmed", False, "Pending", "its pod is not ready yet")
+        addresses = [str(each["ip"]) for each in entries or () if each.get("ip")]
+        programmed = self._programmed(gateway, compiled, addresses, view)
         old = meta.status(gateway)
         before = {each.get("name"): each for each in old.get("listeners") or ()}
-        group = "gateway.networking.k8s.io"
         listeners = [
             {
-                "name": each["name"],
-                "supportedKinds": [{"group": group, "kind": kind} for kind in each["kinds"]],
-                "attachedRoutes": each["attached"],
-                "conditions": _conditions(gateway, before.get(each["name"]) or {}, each["conditions"], now),
+                "name": each.name,
+                "supportedKinds": [{"group": _GROUP, "kind": kind} for kind in each.kinds],
+                "attachedRoutes": compiled.attached.get(each.name, 0),
+                "conditions": _conditions(gateway, before.get(each.name) or {}, each.conditions, now),
             }
             for each in compiled.listeners
         ]
-        conditions = _conditions(gateway, old, (*compiled.conditions, programmed), now)
-        return _with_status(gateway, {"addresses": addresses, "conditions": conditions, "listeners": listeners})
+        conditions = _conditions(gateway, old, (compiled.accepted, programmed), now)
+        shown = [{"type": "IPAddress", "value": each} for each in addresses]
+        return _with_status(gateway, {**old, "addresses": shown, "conditions": conditions, "listeners": listeners})
 
-    def _routes(self, key: Key, compiled: "Compiled", view: View, now: float, controller: str) -> Iterable[Action]:
+    def _routes(self, key: Key, found: Mapping[Key, Any], view: View, now: float, controller: str) -> Iterable[Action]:
+        """Write what became of each route's parentRefs; entries of a parent that is left or gone go."""
         for route in view.list(ROUTES):
             parents: Sequence[Mapping[str, Any]] = meta.status(route).get("parents") or ()
-            mine = {_ref(each["parentRef"]): each for each in parents if _parent(route, each["parentRef"]) == key}
-            others = [each for each in parents if _parent(route, each["parentRef"]) != key]
-            found = compiled.routes.get(meta.key(route), ())
+            ours = [
+                each
+                for each in parents
+                if _parent(route, each["parentRef"]) == key and each.get("controllerName") in CONTROLLERS
+            ]
+            mine = {_ref(each["parentRef"]): each for each in ours}
             made: list[dict[str, Any]] = [
                 {
-                    "parentRef": dict[str, Any](group="gateway.networking.k8s.io", kind="Gateway") | dict(ref),
+                    "parentRef": {"group": _GROUP, "kind": "Gateway", **ref},
                     "controllerName": controller,
-                    "conditions": _conditions(route, _before(mine, ref), conditions, now),
+                    "conditions": _conditions(route, mine.get(_ref(ref)) or {}, conditions, now),
                 }
-                for ref, conditions in found
+                for ref, conditions in found.get(meta.key(route), ())
             ]
             if made or mine:
-                yield from _with_status(route, {"parents": [*others, *made]})
+                others = [each for each in parents if each not in ours]
+                yield from _with_status(route, {**meta.status(route), "parents": [*others, *made]})
 
 
 def _ref(ref: Mapping[str, Any]) -> tuple[Any, ...]:
     return ref.get("namespace"), ref.get("name"), ref.get("sectionName"), ref.get("port")
-
-
-def _before(mine: Mapping[tuple[Any, ...], Mapping[str, Any]], ref: Mapping[str, Any]) -> Mapping[str, Any]:
-    return mine.get(_ref(ref)) or {}
 
 
 def _parent(route: Object, ref: Mapping[str, Any]) -> Key:
@@ -181,13 +233,16 @@ def _with_status(obj: Object, status: Object) -> list[Action]:
 
 
 def _conditions(obj: Object, before: Mapping[str, Any], wanted: Conditions, now: float) -> list[Object]:
-    """Return conditions as the API has them; one that stays as it was keeps its lastTransitionTime."""
+    """Return conditions as the API has them; one that stays as it was keeps its lastTransitionTime.
+
+    Conditions of other types are somebody else's and stay, but for the one that is ours while it is true.
+    """
     old = {each.get("type"): each for each in before.get("conditions") or ()}
     generation = obj["metadata"].get("generation") or 1
     found = []
     for type_, is_true, reason, message in wanted:
         status = "True" if is_true else "False"
-        was = old.get(type_) or {}
+        was = old.pop(type_, None) or {}
         since = was["lastTransitionTime"] if was.get("status") == status else rfc3339(now)
         found.append(
             {
@@ -199,64 +254,4 @@ def _conditions(obj: Object, before: Mapping[str, Any], wanted: Conditions, now:
                 "lastTransitionTime": since,
             }
         )
-    return found
-
-
-def _ports(compiled: "Compiled") -> str:
-    return ",".join(f"{port}/{'HTTPS' if secure else 'HTTP'}" for port, secure in compiled.ports)
-
-
-def _metadata(gateway: Object, name: str, compiled: "Compiled") -> Object:
-    return {
-        "name": name,
-        "namespace": meta.namespace(gateway),
-        "labels": {"gateway.networking.k8s.io/gateway-name": meta.name(gateway)},
-        "annotations": {"gateway.minikube-py/ports": _ports(compiled)},
-        "ownerReferences": [
-            {
-                "apiVersion": gateway["apiVersion"],
-                "kind": "Gateway",
-                "name": meta.name(gateway),
-                "uid": meta.uid(gateway),
-                "controller": True,
-            }
-        ],
-    }
-
-
-def _service(gateway: Object, name: str, compiled: "Compiled") -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": _metadata(gateway, name, compiled),
-        "spec": {
-            "type": "LoadBalancer",
-            "selector": {"gateway.networking.k8s.io/gateway-name": meta.name(gateway)},
-            "ports": [
-                {"name": f"port-{port}", "port": port, "targetPort": port, "protocol": "TCP"}
-                for port, _ in compiled.ports
-            ],
-        },
-    }
-
-
-def _deployment(gateway: Object, name: str, compiled: "Compiled") -> Object:
-    labels = {"gateway.networking.k8s.io/gateway-name": meta.name(gateway)}
-    arguments = [f"--gateway={meta.namespace(gateway)}/{meta.name(gateway)}"]
-    arguments += (f"--listen={each}" for each in _ports(compiled).split(",") if each)
-    container = {
-        "name": "gateway",
-        "image": f"{IMAGE}:v1",
-        "args": arguments,
-        "ports": [{"containerPort": port, "protocol": "TCP"} for port, _ in compiled.ports],
-    }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": _metadata(gateway, name, compiled),
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-        },
-    }
+    return [*found, *(each for each in old.values() if each.get("type") != "PartiallyInvalid")]

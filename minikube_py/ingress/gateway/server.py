@@ -1,10 +1,11 @@
-"""A Gateway's data plane: what runs in the pods that `gatewayagent` makes for each Gateway.
+"""A Gateway's data plane: what runs in the pods that `agent` makes for each Gateway.
 
 `--gateway=namespace/name` says whose listeners these are, `--listen=PORT/PROTOCOL` (once for each port) where.
 """
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -21,7 +22,7 @@ from minikube_py.ingress.sources import GATEWAY_RESOURCES, Sources
 from minikube_py.ingress.tls import CertificateAuthority
 
 if TYPE_CHECKING:
-    from minikube_py.ingress.gateway import GatewayTable
+    from minikube_py.ingress.gateway.table import GatewayTable
 
 __all__ = ["program"]
 
@@ -34,11 +35,14 @@ def program(
     https_port: Callable[[], int] = lambda: 443,
     host: str | None = None,
 ) -> Main:
-    """Return the program; bound ports are in `container.extra["ports"]`, wanted → real."""
+    """Return the program; bound ports are in `container.extra["ports"]`, wanted → real.
+
+    `https_port()` is where callers outside find a listener of port 443.
+    """
 
     async def main(container: Container) -> int:
         from minikube_py.ingress.front import Front
-        from minikube_py.ingress.gateway import compile_gateway
+        from minikube_py.ingress.gateway.compile import compile_gateway
         from minikube_py.ingress.proxy import Proxy
         from minikube_py.ingress.tls import Certificates
 
@@ -49,15 +53,16 @@ def program(
         tables = Tables(
             api, resources=GATEWAY_RESOURCES, compile=lambda sources: compile_gateway(sources, gateway).rules
         )
-        certificates = Certificates(certificate_authority)
+        certificates: dict[int, Certificates] = {}
         scope = TaskScope(f"gateway {container.pod.name}")
         ports: dict[int, GatewayTable] = {}
         proxies: list[Proxy] = []
 
         def swapped(table: RoutingTable, rules: Rules, sources: Sources) -> None:
-            certificates.update(rules, sources)
+            for port, each in certificates.items():
+                each.update(replace(rules, tls=cast("GatewayTable", table).tls.get(port, {})), sources)
             ports.clear()
-            alive = {each for upstream in table.upstreams.values() for each in upstream.endpoints}
+            alive = {endpoint for upstream in table.upstreams.values() for endpoint in upstream.endpoints}
             for proxy in proxies:
                 proxy.pool.retain(alive)
                 proxy.balancer.forget(table.upstreams.keys())
@@ -74,6 +79,9 @@ def program(
         bound: dict[int, int] = {}
         tables.start()
         try:
+            certificates |= {
+                int(text): Certificates(certificate_authority) for text, protocol in listeners if protocol == "HTTPS"
+            }
             tables.table()
             for text, protocol in listeners:
                 port, secure = int(text), protocol == "HTTPS"
@@ -84,10 +92,11 @@ def program(
                     write=container.write,
                     https_port=https_port,
                     style=Style(hsts=False),
+                    port=port,
                 )
                 proxies.append(proxy)
                 front = Front(proxy, secure=secure, keepalive_timeout=KEEP_ALIVE, clock=clock, relay=False)
-                context = certificates.context if secure else None
+                context = certificates[port].context if secure else None
                 at = 0 if host is not None else port
                 server = await loop.create_server(front, host, at, ssl=context, backlog=1024)
                 fronts.append((front, server))

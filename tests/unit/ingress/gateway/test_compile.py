@@ -9,12 +9,14 @@ import pytest
 
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.images.container import Container, PodInfo
-from minikube_py.ingress.gateway import Compiled, GatewayTable, compile_gateway, intersect
-from minikube_py.ingress.gatewayserver import program
+from minikube_py.ingress.gateway.compile import Compiled, compile_gateway
+from minikube_py.ingress.gateway.listeners import intersect
+from minikube_py.ingress.gateway.table import GatewayTable
+from minikube_py.ingress.gateway.server import program
 from minikube_py.ingress.router import Match
 from minikube_py.ingress.sources import GATEWAYS, GRANTS, ROUTES, SERVICES, Sources
 
-from .support import World, echo, endpoints, parse, service
+from ..support import World, echo, endpoints, parse, service
 
 GROUP = "gateway.networking.k8s.io"
 HTTP: Object = {"name": "http", "port": 80, "protocol": "HTTP"}
@@ -175,7 +177,7 @@ def test_other_namespaces_are_not_allowed_by_default() -> None:
     assert condition(parent_of(compiled(gateway(), other), "far"), "Accepted") == (False, "NotAllowedByListeners")
     found = compiled(gateway({**HTTP, "allowedRoutes": {"namespaces": {"from": "All"}}}), other)
     assert condition(parent_of(found, "far"), "Accepted") == (True, "Accepted")
-    assert found.listeners[0]["attached"] == 1
+    assert found.attached["http"] == 1
 
 
 def test_listeners_say_what_is_wrong() -> None:
@@ -183,11 +185,11 @@ def test_listeners_say_what_is_wrong() -> None:
     secure = {"name": "s", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "none"}]}}
     tcp = {"name": "t", "port": 9, "protocol": "TCP"}
     found = compiled(gateway(HTTP, secure, tcp, {**HTTP, "name": "again"}))
-    conditions = {each["name"]: each["conditions"] for each in found.listeners}
+    conditions = {each.name: each.conditions for each in found.listeners}
     assert condition(conditions["s"], "ResolvedRefs") == (False, "InvalidCertificateRef")
     assert condition(conditions["t"], "Accepted") == (False, "UnsupportedProtocol")
     assert condition(conditions["again"], "Conflicted") == (True, "HostnameConflict")
-    assert found.conditions[0][1:3] == (False, "ListenersNotValid")
+    assert found.accepted[1:3] == (False, "ListenersNotValid")
 
 
 async def test_filters_on_the_wire(fresh: World) -> None:

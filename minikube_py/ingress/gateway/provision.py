@@ -1,0 +1,126 @@
+"""What a Gateway is made of: a Deployment of the data plane and a LoadBalancer Service, owned by it. Pure.
+
+Names and labels are those of GEP-1762; labels and annotations of `spec.infrastructure` go to all of them (GEP-1867).
+Source: https://gateway-api.sigs.k8s.io/geps/gep-1762/
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Key, Object
+
+if TYPE_CHECKING:
+    from minikube_py.ingress.gateway.compile import Compiled
+
+__all__ = ["IMAGE", "MADE_FROM", "name_of", "objects", "updated", "wanted_addresses"]
+
+IMAGE = "minikube-py/gateway"
+MADE_FROM = "gateway.minikube-py.dev/made-from"
+"""Annotation: a hash of what the object was made from; another one means that it has to change."""
+
+_LABEL = "gateway.networking.k8s.io/gateway-name"
+_CLASS_LABEL = "gateway.networking.k8s.io/gateway-class-name"
+_DNS_1035 = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def name_of(gateway: Object) -> str:
+    """Return `<gateway>-<class>`, shortened with a hash where a Service can't have that name."""
+    wanted = f"{meta.name(gateway)}-{meta.spec(gateway).get('gatewayClassName')}"
+    if len(wanted) <= 63 and _DNS_1035.fullmatch(wanted):
+        return wanted
+    return f"gateway-{re.sub('[^a-z0-9]+', '-', meta.name(gateway))[:40].strip('-')}-{_hash(wanted)}"
+
+
+def _value(name: str) -> str:
+    return name if len(name) <= 63 else f"{name[:52]}-{_hash(name)}"
+
+
+def wanted_addresses(gateway: Object) -> list[str]:
+    """Return the IP addresses that are asked for."""
+    found = meta.spec(gateway).get("addresses") or ()
+    return [each["value"] for each in found if each.get("value") and (each.get("type") or "IPAddress") == "IPAddress"]
+
+
+def objects(gateway: Object, compiled: "Compiled") -> Sequence[Object]:
+    """Return the Service and the Deployment; none while no listener serves."""
+    if not compiled.ports:
+        return ()
+    ours = {_LABEL: _value(meta.name(gateway)), _CLASS_LABEL: _value(str(meta.spec(gateway).get("gatewayClassName")))}
+    infrastructure = meta.spec(gateway).get("infrastructure") or {}
+    labels = {**(infrastructure.get("labels") or {}), **ours}
+    annotations = dict(infrastructure.get("annotations") or {})
+    found = [_service(gateway, compiled, ours), _deployment(gateway, compiled, ours, labels, annotations)]
+    for each in found:
+        each["metadata"] = {
+            "name": name_of(gateway),
+            "namespace": meta.namespace(gateway),
+            "labels": labels,
+            "annotations": {**annotations, MADE_FROM: _hash(repr((labels, annotations, each["spec"])))},
+            "ownerReferences": [
+                {
+                    "apiVersion": gateway["apiVersion"],
+                    "kind": "Gateway",
+                    "name": meta.name(gateway),
+                    "uid": meta.uid(gateway),
+                    "controller": True,
+                }
+            ],
+        }
+    return found
+
+
+def updated(found: Object, wanted: Object) -> Object | None:
+    """Return the object as it has to become; None if it was made from the same."""
+    if meta.annotations(found).get(MADE_FROM) == meta.annotations(wanted)[MADE_FROM]:
+        return None
+    changed: Object = meta.copy(found)
+    for field in ("labels", "annotations"):
+        changed["metadata"][field] = {**(changed["metadata"].get(field) or {}), **wanted["metadata"][field]}
+    for field, value in wanted["spec"].items():
+        if field != "selector" or wanted["kind"] == "Service":  # a Deployment's can't change
+            changed["spec"][field] = value
+    if wanted["kind"] == "Service" and "loadBalancerIP" not in wanted["spec"]:
+        changed["spec"].pop("loadBalancerIP", None)
+    return changed
+
+
+def key_of(gateway: Object) -> Key:
+    """Return the key of both."""
+    return Key(meta.namespace(gateway), name_of(gateway))
+
+
+def _service(gateway: Object, compiled: "Compiled", selector: dict[str, str]) -> Object:
+    ports = [
+        {"name": f"port-{port}", "port": port, "targetPort": port, "protocol": "TCP",
+         "appProtocol": "https" if secure else "http"}
+        for port, secure in compiled.ports
+    ]  # fmt: skip
+    spec: Object = {"type": "LoadBalancer", "selector": selector, "ports": ports}
+    if addresses := wanted_addresses(gateway):
+        spec["loadBalancerIP"] = addresses[0]
+    return {"apiVersion": "v1", "kind": "Service", "spec": spec}
+
+
+def _deployment(
+    gateway: Object, compiled: "Compiled", selector: dict[str, str], labels: Object, annotations: Object
+) -> Object:
+    listen = [f"--listen={port}/{'HTTPS' if secure else 'HTTP'}" for port, secure in compiled.ports]
+    container = {
+        "name": "gateway",
+        "image": f"{IMAGE}:v1",
+        "args": [f"--gateway={meta.namespace(gateway)}/{meta.name(gateway)}", *listen],
+        "ports": [{"containerPort": port, "protocol": "TCP"} for port, _ in compiled.ports],
+    }
+    template = {"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": [container]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "spec": {"replicas": 1, "selector": {"matchLabels": selector}, "template": template},
+    }
