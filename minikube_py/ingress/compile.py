@@ -29,6 +29,8 @@ __all__ = ["Problem", "Rules", "compile_backends", "compile_rules", "compile_tab
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
+_STRICT = re.compile(r"/[A-Za-z0-9_./-]*")
+"""What paths of the types Exact and Prefix may be made of (ingress-nginx: strict-validate-path-type)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def _age(ingress: Object) -> tuple[str, str, str]:
 def _variants(draft: Draft) -> tuple[Options, Options]:
     """Return the settings for hosts without and with TLS."""
     plain = draft.options()
-    redirecting = replace(plain, filters=(SSLRedirect(), *plain.filters))
+    redirecting = replace(plain, filters=(SSLRedirect(draft.preserve_trailing_slash), *plain.filters))
     return redirecting if draft.force_ssl_redirect else plain, (
         redirecting if draft.ssl_redirect or draft.force_ssl_redirect else plain
     )
@@ -178,7 +180,10 @@ class _Compiler:
     def _ingress(self, ingress: Object, draft: Draft) -> None:
         key = meta.key(ingress)
         spec = meta.spec(ingress)
-        plain, secure = _variants(draft)
+        plain, secure = map(self._with_error_backend, _variants(draft))
+        if plain.error_codes and plain.error_backend is None:
+            why = "custom-http-errors has no effect: neither the Ingress nor the controller has a default backend"
+            self.problem(key, "InvalidAnnotation", why)
         if isinstance(plain.error_backend, BackendKey):
             self._use(key, plain.error_backend)
         fallback = self._use(key, draft.default_backend) if draft.default_backend else None
@@ -210,6 +215,11 @@ class _Compiler:
                 self.problem(
                     key, "NoPaths", f'the rule for host "{host}" has no paths and the Ingress no default backend'
                 )
+
+    def _with_error_backend(self, options: Options) -> Options:
+        if options.error_codes and options.error_backend is None and self.controller_backend is not None:
+            return replace(options, error_backend=self.controller_backend)
+        return options
 
     def _path(
         self,
@@ -253,6 +263,13 @@ class _Compiler:
                     "which is older and stays in force",
                 )
             return
+        if self.flavor.paths is None and type_ is not PathType.IMPLEMENTATION_SPECIFIC and not _STRICT.fullmatch(path):
+            self.problem(
+                key,
+                "InvalidPathType",
+                f"path {path} cannot be used with pathType {type_.value}: ingress-nginx's webhook refuses it "
+                "by default (strict-validate-path-type), here it is served; use ImplementationSpecific",
+            )
         if (
             self.flavor.paths is None
             and type_ is PathType.IMPLEMENTATION_SPECIFIC

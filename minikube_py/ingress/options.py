@@ -80,7 +80,7 @@ class Call:
     """The caller's address."""
     headers: Mapping[str, str]
     now: float
-    """Seconds, of a clock that only moves on."""
+    """When the request came: seconds since the epoch."""
     state: MutableMapping[Any, Any]
     tls: bool
     https_port: int
@@ -100,6 +100,17 @@ class Call:
     """Called when the request has ended."""
     port: int = 0
     """The listener's port inside the cluster (Gateways)."""
+
+    endpoint: Any = None
+    """The `router.Endpoint` that answered; None until then."""
+    sent_at: float = 0.0
+    """When the request went to that endpoint: seconds since the epoch."""
+    answered_at: float = 0.0
+    """When the head of its answer had come."""
+
+    def tell(self, endpoint: Any, sent_at: float, answered_at: float) -> None:
+        """Note who answered, and when, for the filters of the answer."""
+        self.endpoint, self.sent_at, self.answered_at = endpoint, sent_at, answered_at
 
     @property
     def uri(self) -> str:
@@ -150,8 +161,7 @@ class Options:
     hash_by: str = ""
     """upstream-hash-by, with nginx variables."""
     affinity_cookie: str = ""
-    """Name of the cookie; "" is without affinity."""
-    affinity_attributes: str = ""
+    """Name of the cookie by which a caller's pod is found; "" is without affinity (`annotations.affinity`)."""
     error_codes: frozenset[int] = frozenset()
     """custom-http-errors: these statuses are answered by the default backend."""
     error_backend: Any = None

@@ -33,6 +33,8 @@ _MODULES = (
     "from_to_www_redirect",
     "service_upstream",
     "default_backend",
+    "preserve_trailing_slash",
+    "relative_redirects",
     "ssl_redirect",
     "force_ssl_redirect",
     "app_root",
@@ -41,8 +43,8 @@ _MODULES = (
     "enable_cors",
     "rewrite_target",
     "x_forwarded_prefix",
-    "limit_rps",
     "limit_connections",
+    "limit_rps",
     "whitelist_source_range",
     "denylist_source_range",
     "auth_type",
@@ -59,23 +61,11 @@ _MODULES = (
     "mirror",
     "custom_headers",
     "custom_http_errors",
+    "proxy_cookie",
+    "proxy_redirect",
+    "satisfy",
+    "without_effect",
 )
-
-_WITHOUT_EFFECT = frozenset(
-    {
-        "proxy-buffering",  # never buffered here
-        "proxy-buffer-size",
-        "proxy-buffers-number",
-        "proxy-request-buffering",
-        "proxy-http-version",
-        "proxy-max-temp-file-size",
-        "client-body-buffer-size",
-        "enable-access-log",
-        "connection-proxy-header",
-        "preserve-trailing-slash",
-    }
-)
-"""Known to ingress-nginx, harmless to leave out."""
 
 
 @cache  # a pure list of this package's own modules
@@ -85,7 +75,7 @@ def _readers() -> tuple[tuple[frozenset[str], Callable[[Draft], None]], ...]:
 
 
 def known() -> frozenset[str]:
-    """Return every annotation that has an effect, without its prefix."""
+    """Return every annotation that a file here reads, without its prefix."""
     return frozenset().union(*(names for names, _ in _readers()))
 
 
@@ -98,10 +88,7 @@ def read(ingress: Object, sources: Sources, defaults: Options = DEFAULTS) -> Dra
     for names, apply in _readers():
         if not given.isdisjoint(names):
             apply(draft)
-    for name in sorted(given - known() - _WITHOUT_EFFECT):
-        if name.endswith("-snippet"):
-            draft.unknown.append(f"{PREFIX}{name}: nginx configuration snippets can't be emulated and are ignored")
-            continue
+    for name in sorted(given - known()):
         close = nearest(name, known())
         hint = f"; did you mean {PREFIX}{close}?" if close else ""
         draft.unknown.append(f"{PREFIX}{name} is not known to this controller and has no effect{hint}")

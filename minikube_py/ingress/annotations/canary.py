@@ -3,6 +3,8 @@
 Precedence: canary-by-header, then canary-by-cookie, then canary-weight. Other annotations of a canary are ignored.
 """
 
+import re
+
 from minikube_py.ingress.annotations.draft import Draft
 from minikube_py.ingress.options import Phase
 from minikube_py.ingress.router import BackendKey, Canary
@@ -17,19 +19,27 @@ NAMES = (
     "canary-weight-total",
 )
 PHASE = Phase.UPSTREAM
+_NEVER = re.compile("(?!)")
+"""In place of a pattern that can't be read: it matches nothing."""
 
 
 def apply(draft: Draft) -> None:
     if not draft.flag("canary"):
         return
     value = draft.text("canary-by-header-value") or ""
+    pattern = None
+    if not value and "canary-by-header-pattern" in draft.values:
+        pattern = draft.pattern("canary-by-header-pattern") or _NEVER
+    total = draft.number("canary-weight-total", 1) or 100
+    if "canary-weight-total" in draft.values and total < 100:
+        draft.problems.append(f"{draft.prefix}canary-weight-total: {total} has no effect, it can only be more than 100")
     draft.canary = Canary(
         draft.key,
         BackendKey(draft.key.namespace, "", ""),  # compile puts each path's own backend here
         draft.text("canary-by-header") or "",
         value,
-        None if value else draft.pattern("canary-by-header-pattern"),
+        pattern,
         draft.text("canary-by-cookie") or "",
         draft.number("canary-weight") or 0,
-        draft.number("canary-weight-total", 1) or 100,
+        max(total, 100),
     )

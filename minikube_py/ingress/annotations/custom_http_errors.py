@@ -1,6 +1,7 @@
 """`custom-http-errors`: answers with these statuses are replaced by the default backend's.
 
-It is asked for `/` with X-Code, X-Original-URI, X-Namespace, X-Ingress-Name and X-Service-Name, as ingress-nginx does.
+That is the annotation `default-backend`'s, else the controller's own (`--default-backend-service`). It is asked for `/`
+with X-Code, X-Format, X-Original-URI, X-Namespace, X-Ingress-Name and X-Service-Name, as ingress-nginx does.
 """
 
 from minikube_py.ingress.annotations.draft import Draft
@@ -14,8 +15,5 @@ def apply(draft: Draft) -> None:
     codes = draft.words("custom-http-errors")
     if not all(code.isdigit() and 300 <= int(code) <= 599 for code in codes):
         draft.problem("custom-http-errors", "must be comma-separated status codes from 300 to 599")
-        return
-    if draft.default_backend is None:
-        draft.problem("custom-http-errors", "needs the annotation default-backend to answer")
         return
     draft.set(error_codes=frozenset(map(int, codes)), error_backend=draft.default_backend)

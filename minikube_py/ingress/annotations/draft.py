@@ -1,7 +1,7 @@
 """What annotation files write into: the settings of one Ingress in the making, with readers for values."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
@@ -42,6 +42,8 @@ class Draft:
         self.ssl_redirect = True
         """Redirect HTTP where the host has TLS."""
         self.force_ssl_redirect = False
+        self.preserve_trailing_slash = False
+        self.relative_redirects = False
         self.www_redirect = 0
         """Status code of from-to-www-redirect; 0 is off."""
         self.service_upstream = False
@@ -49,6 +51,8 @@ class Draft:
         self.actions: dict[str, Filter] = {}
         """Answers in place of backends: what a backend named `use-annotation` means (ALB)."""
         self.canary: Canary | None = None
+        self.finish: list[Callable[[list[Filter]], list[Filter]]] = []
+        """What is done to the filters once all annotations are read."""
         self._defaults = defaults
         self._changes: dict[str, Any] = {}
 
@@ -62,10 +66,13 @@ class Draft:
         """Return the settings; one object for all locations of the Ingress."""
         if not (self._changes or self.filters or self.response_filters):
             return self._defaults
+        filters = self.filters
+        for step in self.finish:
+            filters = step(filters)
         return replace(
             self._defaults,
             **self._changes,
-            filters=tuple(sorted(self.filters, key=lambda each: each.phase)),
+            filters=tuple(sorted(filters, key=lambda each: each.phase)),
             response_filters=tuple(self.response_filters),
         )
 

@@ -1,6 +1,6 @@
 """`enable-cors` and its family: preflights are answered here, other answers get the headers."""
 
-import fnmatch
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ NAMES = (
 )
 PHASE = Phase.REDIRECT
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\*\.)?[A-Za-z0-9._-]+(?::\d{1,5})?")
 _METHODS = "GET, PUT, POST, DELETE, PATCH, OPTIONS"
 _HEADERS = "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization"
 
@@ -27,7 +28,8 @@ class CORS:
     """Both halves: the preflight and the headers."""
 
     phase: ClassVar[Phase] = Phase.REDIRECT
-    origins: tuple[str, ...]
+    origins: re.Pattern[str] | None
+    """None: every origin (`*`)."""
     methods: str
     allowed: str
     credentials: bool
@@ -35,10 +37,10 @@ class CORS:
     max_age: int
 
     def _origin(self, call: Call) -> str | None:
-        if "*" in self.origins:
+        if self.origins is None:
             return "*"
         origin = call.headers.get("Origin", "")
-        return origin if origin and any(fnmatch.fnmatchcase(origin, each) for each in self.origins) else None
+        return origin if self.origins.fullmatch(origin) else None
 
     def _headers(self, call: Call) -> Headers:
         if (origin := self._origin(call)) is None:
@@ -52,16 +54,13 @@ class CORS:
         headers.append(("Access-Control-Allow-Headers", self.allowed))
         if self.exposed:
             headers.append(("Access-Control-Expose-Headers", self.exposed))
+        headers.append(("Access-Control-Max-Age", str(self.max_age)))
         return headers
 
     def request(self, call: Call) -> Answer | None:
-        if call.method != "OPTIONS":
-            return None
-        return Answer(
-            204,
-            "annotation enable-cors: preflight",
-            (*self._headers(call), ("Access-Control-Max-Age", str(self.max_age))),
-        )
+        if call.method != "OPTIONS" or self._origin(call) is None:
+            return None  # another origin's preflight is the backend's to answer
+        return Answer(204, "annotation enable-cors: preflight")
 
     def response(self, call: Call, status: int, headers: Headers) -> None:
         ours = self._headers(call)
@@ -70,17 +69,31 @@ class CORS:
         headers += ours
 
 
+def _origins(draft: Draft) -> re.Pattern[str] | None:
+    """Read the origins; a `*` in one stands for a single label."""
+    good = []
+    for word in draft.words("cors-allow-origin"):
+        if word == "*":
+            return None
+        if _ORIGIN.fullmatch(word):
+            good.append(re.escape(word).replace(r"\*", r"[A-Za-z0-9-]+"))
+        else:
+            draft.problem("cors-allow-origin", f"must be *, or origins such as https://shop.example ({word} is none)")
+    return re.compile("|".join(good), re.IGNORECASE) if good else None
+
+
 def apply(draft: Draft) -> None:
     if not draft.flag("enable-cors"):
         return
     credentials = draft.flag("cors-allow-credentials")
+    age = draft.number("cors-max-age")
     cors = CORS(
-        draft.words("cors-allow-origin") or ("*",),
+        _origins(draft),
         draft.text("cors-allow-methods") or _METHODS,
         draft.text("cors-allow-headers") or _HEADERS,
         True if credentials is None else credentials,
         draft.text("cors-expose-headers") or "",
-        draft.number("cors-max-age") or 1_728_000,
+        1_728_000 if age is None else age,
     )
     draft.filters.append(cors)
     draft.response_filters.append(cors)

@@ -1,4 +1,4 @@
-"""`limit-rps`, `limit-rpm`, `limit-burst-multiplier`, `limit-whitelist`: requests per client address, else 503.
+"""`limit-rps`, `limit-rpm`, `limit-burst-multiplier`, `limit-allowlist`: requests per client address, else 503.
 
 nginx's leaky bucket (`limit_req … burst=N nodelay`): each request adds one, the bucket leaks at the rate, more than
 burst = rate x multiplier (5) above it is refused.
@@ -12,7 +12,7 @@ from minikube_py.apimachinery.meta import Key
 from minikube_py.ingress.annotations.draft import Draft
 from minikube_py.ingress.options import Answer, Call, Phase
 
-NAMES = ("limit-rps", "limit-rpm", "limit-burst-multiplier", "limit-whitelist")
+NAMES = ("limit-rps", "limit-rpm", "limit-burst-multiplier", "limit-whitelist", "limit-allowlist")
 PHASE = Phase.PREACCESS
 _CLIENTS = 10_000
 """Addresses remembered per limit; the longest silent go first (nginx: a 5 MB zone, about 80,000)."""
@@ -47,7 +47,7 @@ class LimitRequests:
 
 def apply(draft: Draft) -> None:
     multiplier = draft.number("limit-burst-multiplier", 1) or 5
-    exempt = draft.networks("limit-whitelist") or ()
-    for name, unit in (("limit-rps", 1), ("limit-rpm", 60)):
+    exempt = draft.networks("limit-allowlist") or draft.networks("limit-whitelist") or ()
+    for name, unit in (("limit-rpm", 60), ("limit-rps", 1)):
         if rate := draft.number(name):
             draft.filters.append(LimitRequests(draft.key, name, rate / unit, rate * multiplier, exempt))

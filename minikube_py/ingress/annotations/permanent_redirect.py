@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from minikube_py.ingress.annotations.draft import Draft
 from minikube_py.ingress.options import Answer, Call, Phase
-from minikube_py.ingress.urls import expand
+from minikube_py.ingress.urls import expand, location
 
 NAMES = ("permanent-redirect", "permanent-redirect-code")
 PHASE = Phase.REDIRECT
@@ -19,9 +19,13 @@ class Redirect:
     url: str
     status: int
     annotation: str
+    relative: bool = False
 
     def request(self, call: Call) -> Answer:
-        return Answer(self.status, f"annotation {self.annotation}", (("Location", expand(self.url, call)),))
+        url = expand(self.url, call)
+        if url.startswith("/") and not self.relative:  # nginx: absolute_redirect on
+            url = location(call, uri=url)
+        return Answer(self.status, f"annotation {self.annotation}", (("Location", url),))
 
 
 def apply(draft: Draft) -> None:
@@ -30,4 +34,4 @@ def apply(draft: Draft) -> None:
         if not 300 <= code <= 308:
             draft.problem("permanent-redirect-code", "must be from 300 to 308; 301 is used")
             code = 301
-        draft.filters.append(Redirect(url, code, "permanent-redirect"))
+        draft.filters.append(Redirect(url, code, "permanent-redirect", draft.relative_redirects))

@@ -15,4 +15,4 @@ def apply(draft: Draft) -> None:
             draft.problem("temporal-redirect-code", "must be from 300 to 308; 302 is used")
             code = 302
         draft.filters = [each for each in draft.filters if not isinstance(each, Redirect)]
-        draft.filters.append(Redirect(url, code, "temporal-redirect"))
+        draft.filters.append(Redirect(url, code, "temporal-redirect", draft.relative_redirects))

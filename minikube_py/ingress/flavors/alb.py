@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.annotations import Draft
+from minikube_py.ingress.annotations.affinity import Stick, stick
 from minikube_py.ingress.annotations.whitelist_source_range import AllowSources
 from minikube_py.ingress.flavors.flavor import Flavor, HTTPSRedirect, OnlyScheme, ignore
 from minikube_py.ingress.options import Answer, Call, Options, Phase
@@ -90,7 +91,7 @@ def read(ingress: Object, sources: Sources, defaults: Options) -> Draft:
     if idle.isdigit():
         draft.set(read_timeout=float(idle))
     if _attributes(draft, "target-group-attributes").get("stickiness.enabled") == "true":
-        draft.set(affinity_cookie="AWSALB", affinity_attributes="Path=/")
+        stick(draft, Stick(name="AWSALB", path="/", secure=False, http_only=False))
     for name in draft.values:
         if name.startswith("actions."):
             try:

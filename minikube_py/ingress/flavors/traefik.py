@@ -8,6 +8,7 @@ import re
 
 from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.annotations import Draft
+from minikube_py.ingress.annotations.affinity import Stick, stick
 from minikube_py.ingress.flavors.flavor import Flavor, OnlyScheme, ignore, literal
 from minikube_py.ingress.options import Options
 from minikube_py.ingress.pages import Style
@@ -36,10 +37,16 @@ def read(ingress: Object, sources: Sources, defaults: Options) -> Draft:
     elif points and "websecure" not in points:
         draft.filters.append(OnlyScheme("http", f"router.entrypoints is {', '.join(points)}"))
     if draft.flag("service.sticky.cookie"):
-        attributes = "Path=/" + ("; Secure" if draft.flag("service.sticky.cookie.secure") else "")
-        draft.set(
-            affinity_cookie=draft.text("service.sticky.cookie.name") or "_traefik_sticky",
-            affinity_attributes=attributes + ("; HttpOnly" if draft.flag("service.sticky.cookie.httponly") else ""),
+        stick(
+            draft,
+            Stick(
+                name=draft.text("service.sticky.cookie.name") or "_traefik_sticky",
+                path="/",
+                secure=bool(draft.flag("service.sticky.cookie.secure")),
+                http_only=bool(draft.flag("service.sticky.cookie.httponly")),
+                same_site=(draft.text("service.sticky.cookie.samesite") or "").title(),
+                max_age=draft.number("service.sticky.cookie.maxage") or None,
+            ),
         )
     if (scheme := draft.text("service.serversscheme")) is not None:
         draft.set(protocol=scheme.upper())

@@ -1,12 +1,14 @@
 """Objects, pods and a running controller for the tests of this folder: real sockets on a leased address slice."""
 
 import asyncio
+import base64
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from minikube_py.aiokit.clock import Clock, LoopClock
 from minikube_py.aiokit.linelog import LineLog
@@ -14,6 +16,8 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.apiserver.operations import Operations
 from minikube_py.cni.addresses import lease_slice
 from minikube_py.images.container import Container, PodInfo
+from minikube_py.ingress.annotations import Draft, read
+from minikube_py.ingress.options import Answer, Call, Subrequest
 from minikube_py.ingress.server import Listen, program
 from minikube_py.ingress.sources import RESOURCES, Sources
 
@@ -314,3 +318,76 @@ def named(name: str) -> Handler:
         return web.Response(text=name)
 
     return handler
+
+
+# What annotation files are tested with
+
+
+def draft(*, tls: bool = False, extra: Sequence[Object] = (), **annotations: str) -> Draft:
+    """Read the annotations of one Ingress; `_` in a name stands for `-`."""
+    names = {name.replace("_", "-"): value for name, value in annotations.items()}
+    spec = {"tls": [{"hosts": ["shop.test"]}]} if tls else {}
+    return read(ingress("web", {"shop.test": [path("web")]}, annotations=names, **spec), sources(*extra))
+
+
+def call(target: str = "/", **changes: Any) -> Call:
+    """A request as filters see it: GET http://shop.test/ from 10.0.0.1."""
+    written, _, query = target.partition("?")
+    fields: dict[str, Any] = {
+        "method": "GET",
+        "scheme": "http",
+        "host": "shop.test",
+        "path": written,
+        "query": query,
+        "remote": "10.0.0.1",
+        "headers": CIMultiDict(changes.pop("headers", {})),
+        "now": 0.0,
+        "state": {},
+        "tls": False,
+        "https_port": 8443,
+        "normalized": written,
+        "rule_path": "/",
+        "request_id": "r1",
+    }
+    return Call(**{**fields, **changes})
+
+
+def asked(made: Draft, request: Call) -> Answer | Subrequest | None:
+    """Ask the filters in their order, as the proxy does; None: the backend is next."""
+    for each in made.options().filters:
+        if (outcome := each.request(request)) is not None:
+            return outcome
+    return None
+
+
+def status(made: Draft, request: Call) -> int:
+    """Return the filters' own answer, or 200 where the backend would be asked."""
+    outcome = asked(made, request)
+    assert not isinstance(outcome, Subrequest)
+    return outcome.status if outcome else 200
+
+
+def answered(made: Draft, request: Call, *headers: tuple[str, str], status: int = 200) -> list[tuple[str, str]]:
+    """Return the headers of a backend's answer after the filters of answers."""
+    changed = list(headers)
+    for each in made.options().response_filters:
+        each.response(request, status, changed)
+    return changed
+
+
+def config_map(name: str, **data: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "default"},
+        "data": {key.replace("_", "-"): value for key, value in data.items()},
+    }
+
+
+def secret(name: str, **data: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": "default"},
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+    }
