@@ -101,6 +101,10 @@ async def _session(
         root.pid = entry.pid
     else:
         root.pid = 1
+        ending = table.running[1].signal
+        table.running[1].signal = lambda name: (
+            (root.main is not None and root.main.signal(name)) or (ending is not None and ending(name))
+        )
     if terminal is not None:
         typing = asyncio.ensure_future(terminal.run())
     try:

@@ -1,6 +1,6 @@
 """`$((…))`: integer expressions with variables, as POSIX and C have them (XCU §2.6.4), 64 bits wide. Pure.
 
-Leaves out: nothing that ash has; of bash, arrays.
+An array's element, `a[i]`, is a variable of that name to it: `variables` finds it.
 """
 
 import re
@@ -14,7 +14,7 @@ class ArithmeticSyntaxError(Exception):
 
 
 _TOKEN = re.compile(
-    r"\s*(0[xX][0-9a-fA-F]+|[0-9]+#[0-9a-zA-Z@_]+|[0-9]+|[A-Za-z_][A-Za-z_0-9]*|"
+    r"\s*(0[xX][0-9a-fA-F]+|[0-9]+#[0-9a-zA-Z@_]+|[0-9]+|[A-Za-z_]\w*(?:\[(?:[^][]|\[[^]]*\])*\])?|"
     r"<<=|>>=|\*\*|\+\+|--|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|[-+*/%&|^~!<>=?:(),])"
 )
 _BINARY: tuple[tuple[str, ...], ...] = (

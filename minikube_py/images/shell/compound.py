@@ -44,7 +44,7 @@ async def pipeline(shell: "Shell", commands: tuple[Command, ...], negated: bool)
     if negated:
         shell.status = int(not shell.status)
     elif len(commands) > 1:
-        shell.errexit()
+        await shell.failed()
 
 
 async def _piped(shell: "Shell", commands: tuple[Command, ...]) -> int:
@@ -61,7 +61,7 @@ async def _piped(shell: "Shell", commands: tuple[Command, ...]) -> int:
         tasks.append(asyncio.ensure_future(_stage(part, command, source, pipe)))
         table_of(shell.container).fork(tasks[-1])
         source = pipe
-    codes = await _together(tasks)
+    codes = shell.pipe_status = await _together(tasks)
     failed = [code for code in codes if code]
     return (failed[-1] if failed else 0) if "pipefail" in shell.options else codes[-1]
 
@@ -101,7 +101,7 @@ async def group(shell: "Shell", body: Script, subshell: bool, redirects: tuple[R
             inner = shell.child()
             inner.descriptors = opened
             shell.status = await inner.isolated(Group(body), heir=shell)
-            shell.errexit()
+            await shell.failed()
         else:
             shell.descriptors = opened
             await shell.script(body)
@@ -164,7 +164,9 @@ async def case(shell: "Shell", command: Case) -> None:
     for choices, body, ending in command.branches:
         hit = falling
         for choice in choices:
-            hit = hit or patterns.matches(await shell.expand.segments(choice), subject)
+            hit = hit or patterns.matches(
+                await shell.expand.segments(choice), subject, cases="nocasematch" not in shell.shopt
+            )
         if not hit:
             continue
         await shell.script(body)

@@ -1,17 +1,19 @@
 """`[[ … ]]`: precedence of !, && and ||; no splitting of words; patterns on the right of ==.
 
-Source: bash's manual, Conditional Constructs. Leaves out: BASH_REMATCH.
+Source: bash's manual, Conditional Constructs.
 """
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minikube_py.images.shell import patterns
-from minikube_py.images.shell.arithmetic import evaluate
+from minikube_py.images.shell.arrays import Array, Numbers
 from minikube_py.images.shell.conditions import NUMERIC, ConditionError, binary, is_unary, unary
-from minikube_py.images.shell.syntax import (
-    Word,
-)
+from minikube_py.images.shell.patterns import Segment
+from minikube_py.images.shell.process import UsageError
+from minikube_py.images.shell.syntax import Word
+from minikube_py.images.shell.tools.regexes import compiled
 
 if TYPE_CHECKING:
     from minikube_py.images.shell.interpreter import Shell
@@ -75,6 +77,7 @@ class _Condition:
 
     async def _primary(self, live: bool) -> bool:
         expand = self._shell.expand
+        cases = "nocasematch" not in self._shell.shopt
         words: list[Word | str] = []
         while (token := self._peek()) is not None and token not in ("&&", "||", ")"):
             words.append(token)
@@ -85,7 +88,7 @@ class _Condition:
             case [Word() as word]:
                 return bool(await expand.text(word))
             case [Word() as op, Word() as word] if op.plain is not None and is_unary(op.plain):
-                is_set = self._shell.parameter
+                is_set = self._shell.fetch
                 return unary(
                     op.plain,
                     await expand.text(word),
@@ -97,15 +100,23 @@ class _Condition:
                 name = op if isinstance(op, str) else (op.plain or "")
                 text = await expand.text(left)
                 if name in ("=", "==", "!="):
-                    return patterns.matches(await expand.segments(right), text) == (name != "!=")
+                    return patterns.matches(await expand.segments(right), text, cases=cases) == (name != "!=")
                 if name == "=~":
-                    source = "".join(
-                        re.escape(part) if quoted else part for part, quoted in await expand.segments(right)
-                    )
-                    return re.search(source, text) is not None
+                    return self._found(await expand.segments(right), text, cases)
                 other = await expand.text(right)
                 if name in NUMERIC:  # bash: both sides are arithmetic
-                    variables = self._shell.variables
-                    text, other = str(evaluate(text, variables)), str(evaluate(other, variables))
+                    numbers = Numbers(self._shell)
+                    text, other = str(numbers.value(text)), str(numbers.value(other))
                 return binary(text, name, other, self._shell.view)
         raise ConditionError("syntax error in conditional expression")
+
+    def _found(self, segments: Sequence[Segment], text: str, cases: bool) -> bool:
+        """Judge `text =~ expression`; what it and its groups matched is BASH_REMATCH."""
+        source = "".join(re.sub(r"([][\\.*^$+?(){}|])", r"\\\1", part) if quoted else part for part, quoted in segments)
+        try:
+            found = compiled(source, extended=True, ignore_case=not cases).search(text)
+        except UsageError as error:
+            raise ConditionError(str(error)) from None
+        groups = [] if found is None else [found[0], *(group or "" for group in found.groups())]
+        self._shell.set_array("BASH_REMATCH", Array(groups))
+        return found is not None

@@ -5,22 +5,27 @@ The interpreter supplies variables and runs command substitutions; everything el
 
 import itertools
 import re
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from minikube_py.images.shell import patterns
-from minikube_py.images.shell.arithmetic import evaluate
+from minikube_py.images.shell.arrays import Numbers
 from minikube_py.images.shell.patterns import Segment
-from minikube_py.images.shell.syntax import Arithmetic, Literal, Parameter, Part, Substitution, Word
+from minikube_py.images.shell.syntax import Arithmetic, Literal, Parameter, Part, Process, Substitution, Word
 
 if TYPE_CHECKING:
     from minikube_py.images.shell.interpreter import Shell
 
-__all__ = ["Expander", "ExpansionError", "braces"]
+__all__ = ["Expander", "ExpansionError", "ReadOnlyError", "braces"]
 
 
 class ExpansionError(Exception):
     """`${x:?message}`, an unset variable under set -u, …: the shell ends."""
+
+
+class ReadOnlyError(ExpansionError):
+    """A read-only variable was to change."""
 
 
 def _split(text: str, ifs: str) -> tuple[bool, list[str], bool]:
@@ -92,7 +97,7 @@ class Expander:
     """Expands the words of one shell."""
 
     def __init__(self, shell: "Shell") -> None:
-        self._shell = shell
+        self.shell = shell
 
     # What the interpreter asks for
 
@@ -100,14 +105,22 @@ class Expander:
         """Expand a command's words: split, globbed, quotes removed."""
         found: list[str] = []
         for word in words:
-            if (plain := word.plain) is not None and not any(char in plain for char in "*?[~{"):
+            if (plain := word.plain) is not None and not any(char in plain for char in "*?[~{("):
                 found.append(plain)
                 continue
-            for one in braces(word) if self._shell.bash else (word,):
+            for one in braces(word) if self.shell.bash else (word,):
                 for field in await self._fields(one):
-                    names = [] if "f" in self._shell.options else patterns.pathnames(field, self._shell.view)
-                    found.extend(names or ["".join(text for text, _ in field)])
+                    found.extend(self._paths(field))
         return found
+
+    def _paths(self, field: list[Segment]) -> list[str]:
+        shell = self.shell
+        names = []
+        if "f" not in shell.options:
+            names = patterns.pathnames(field, shell.view, hidden="dotglob" in shell.shopt)
+            if not names and "nullglob" in shell.shopt and patterns.has_magic(field):
+                return []
+        return names or ["".join(text for text, _ in field)]
 
     async def text(self, word: Word) -> str:
         """Expand without splitting: assignments, redirection targets, case subjects."""
@@ -120,19 +133,14 @@ class Expander:
             if isinstance(part, Literal):
                 text = self._tilde(part.text) if index == 0 and not part.quoted else part.text
                 found.append((text, part.quoted))
-            elif isinstance(part, Parameter) and part.name in "@*" and not part.op:
-                found.append((" ".join(self._shell.positional), part.quoted))
-            elif isinstance(part, Parameter) and part.operand is not None and not part.quoted:
-                found.extend(await self._with_operand(part))
+            elif isinstance(part, Parameter):
+                found.extend(await self._parameter(part))
             else:
-                found.append((await self._value(part) or "", part.quoted))
+                found.append((await self._value(part), part.quoted))
         return found
 
     async def arithmetic(self, word: Word) -> int:
-        return evaluate(await self.text(word), self._numbers())
-
-    def _numbers(self) -> MutableMapping[str, str]:
-        return self._shell.variables
+        return Numbers(self.shell).value(await self.text(word))
 
     # Fields
 
@@ -141,15 +149,12 @@ class Expander:
         current: list[Segment] | None = None
         for index, part in enumerate(word.parts):
             if isinstance(part, Literal):
+                if not part.text and not part.quoted:
+                    continue  # what a brace expression left of a word
                 text = self._tilde(part.text) if index == 0 and not part.quoted else part.text
                 current = [*(current or []), (text, part.quoted)]
                 continue
-            if isinstance(part, Parameter) and part.name in "@*" and not part.op:
-                values = self._shell.positional
-                if part.quoted and part.name == "*":
-                    ifs = self._shell.variables.get("IFS", " ")
-                    current = [*(current or []), ((ifs[:1]).join(values), True)]
-                    continue
+            if (values := await self._list(part)) is not None:
                 for number, value in enumerate(values):
                     if number and current is not None:
                         fields.append(current)
@@ -159,22 +164,43 @@ class Expander:
                     else:
                         current = self._pour([(value, False)], current, fields)
                 continue
-            if part.quoted:
-                current = [*(current or []), (await self._value(part) or "", True)]
+            if (inner := await self._inner(part)) is not None:
+                for number, field in enumerate(inner):
+                    if number and current is not None:
+                        fields.append(current)
+                        current = None
+                    current = [*(current or []), *field]
                 continue
-            if isinstance(part, Parameter) and part.operand is not None:
-                current = self._pour(await self._with_operand(part), current, fields)
+            if part.quoted:
+                current = [*(current or []), (await self._value(part), True)]
+            elif isinstance(part, Parameter):
+                current = self._pour(await self._parameter(part), current, fields)
             else:
-                current = self._pour([(await self._value(part) or "", False)], current, fields)
+                current = self._pour([(await self._value(part), False)], current, fields)
         if current is not None:
             fields.append(current)
         return fields
+
+    async def _inner(self, part: Part) -> list[list[Segment]] | None:
+        """Return the fields of `${x+"$@"}`, whose word is a list in quotes; None for what isn't one."""
+        if not isinstance(part, Parameter) or part.op not in ("-", ":-", "+", ":+") or part.operand is None:
+            return None
+        if not any(isinstance(one, Parameter) and one.many and one.quoted for one in part.operand.parts):
+            return None
+        from minikube_py.images.shell import parameters
+
+        part = parameters.resolved(self.shell, part)
+        tried = replace(part, operand=Word((Literal("x", True),)), op=part.op.replace("-", "+"))
+        chosen = bool(await parameters.segments(self, tried)) == part.op.endswith("+")
+        if chosen and part.operand is not None:
+            return await self._fields(part.operand)
+        return [] if part.op.endswith("+") and (part.many or not part.quoted) else None
 
     def _pour(
         self, segments: Sequence[Segment], current: list[Segment] | None, fields: list[list[Segment]]
     ) -> list[Segment] | None:
         """Split the result of an unquoted expansion; what it begins or ends joins its neighbours."""
-        ifs = self._shell.variables.get("IFS", " \t\n")
+        ifs = self.shell.variables.get("IFS", " \t\n")
         for text, quoted in segments:
             if quoted:
                 current = [*(current or []), (text, True)]
@@ -196,105 +222,46 @@ class Expander:
 
     def _tilde(self, text: str) -> str:
         if text == "~" or text.startswith("~/"):
-            return self._shell.variables.get("HOME", "/root") + text[1:]
+            return self.shell.variables.get("HOME", "/root") + text[1:]
         return text
 
     # Values
 
-    async def _value(self, part: Part) -> str | None:
+    async def _value(self, part: Part) -> str:
         match part:
             case Literal(text):
                 return text
             case Substitution(text):
-                return await self._shell.substitute(text)
+                return await self.shell.substitute(text)
             case Arithmetic(expression):
-                return str(evaluate(await self.text(expression), self._numbers()))
+                return str(await self.arithmetic(expression))
+            case Process(text, writes):
+                return self.shell.piped(text, writes=writes)
             case Parameter():
-                if part.operand is not None:
-                    return "".join(text for text, _ in await self._with_operand(part))
-                return self._plain(part)
+                return "".join(text for text, _ in await self._parameter(part))
 
-    def _plain(self, part: Parameter) -> str | None:
-        name = part.name
-        if part.op == "len":
-            if name in "@*":
-                return str(len(self._shell.positional))
-            return str(len(self._checked(name) or ""))
-        value = self._checked(name)
-        if part.indirect:
-            value = self._checked(value or "")
-        match part.op:
-            case "^^":
-                return (value or "").upper()
-            case ",,":
-                return (value or "").lower()
-            case "^":
-                return (value or "")[:1].upper() + (value or "")[1:]
-            case ",":
-                return (value or "")[:1].lower() + (value or "")[1:]
-        return value
+    async def _parameter(self, part: Parameter) -> list[Segment]:
+        """Return what a parameter comes to in one piece: a list is joined."""
+        from minikube_py.images.shell import parameters
 
-    def _checked(self, name: str) -> str | None:
-        value = self._shell.parameter(name)
-        if value is None and "u" in self._shell.options and name not in "@*":
-            raise ExpansionError(f"{name}: parameter not set")
-        return value
+        part = parameters.resolved(self.shell, part)
+        if part.many and part.op not in parameters.DEFAULTS:
+            separator = self.shell.variables.get("IFS", " ")[:1] if part.join == "*" and part.quoted else " "
+            return [(separator.join(await parameters.listed(self, part)), part.quoted)]
+        return await parameters.segments(self, part)
 
-    async def _with_operand(self, part: Parameter) -> list[Segment]:
-        assert part.operand is not None
-        op, name = part.op, part.name
-        if part.indirect:
-            name = self._shell.parameter(name) or ""
-        value = " ".join(self._shell.positional) if name in "@*" else self._shell.parameter(name)
-        absent = value is None or (op.startswith(":") and not value) or (name in "@*" and not self._shell.positional)
-        match op.lstrip(":") if op != ":" else op:
-            case "-":
-                return await self.segments(part.operand) if absent else [(value or "", part.quoted)]
-            case "+":
-                return [] if absent else await self.segments(part.operand)
-            case "=":
-                if absent:
-                    value = await self.text(part.operand)
-                    self._shell.assign(name, value)
-                return [(value or "", part.quoted)]
-            case "?":
-                if absent:
-                    message = await self.text(part.operand)
-                    raise ExpansionError(f"{name}: {message or 'parameter not set or null'}")
-                return [(value or "", part.quoted)]
-        if value is None:
-            value = self._checked(name) or ""
-        if op == ":":
-            return [(await self._substring(value, part), part.quoted)]
-        if op in ("^^", ",,", "^", ","):
-            return [(self._plain(part) or "", part.quoted)]
-        pattern = await self.segments(part.operand)
-        match op:
-            case "#" | "##":
-                result = patterns.strip_prefix(value, pattern, longest=op == "##")
-            case "%" | "%%":
-                result = patterns.strip_suffix(value, pattern, longest=op == "%%")
-            case _:
-                result = await self._replaced(value, pattern, part)
-        return [(result, part.quoted)]
+    async def _list(self, part: Part) -> list[str] | None:
+        """Return the values of a part that may be several words; None for any other."""
+        if not isinstance(part, Parameter) or not (part.many or part.indirect):
+            return None
+        from minikube_py.images.shell import parameters
 
-    async def _substring(self, value: str, part: Parameter) -> str:
-        assert part.operand is not None
-        start = evaluate(await self.text(part.operand), self._numbers())
-        if start < 0:
-            start = max(len(value) + start, 0)
-        if part.second is None:
-            return value[start:]
-        length = evaluate(await self.text(part.second), self._numbers())
-        return value[start : start + length] if length >= 0 else value[start : len(value) + length]
-
-    async def _replaced(self, value: str, pattern: list[Segment], part: Parameter) -> str:
-        with_ = "" if part.second is None else await self.text(part.second)
-        source = patterns.regex(tuple(pattern))
-        if not source:
-            return value
-        if part.op == "/#":
-            source = f"\\A(?:{source})"
-        elif part.op == "/%":
-            source = f"(?:{source})\\Z"
-        return re.sub(source, lambda _: with_, value, count=0 if part.op == "//" else 1, flags=re.DOTALL)
+        part = parameters.resolved(self.shell, part)
+        if not part.many or (part.quoted and part.join == "*"):
+            return None
+        values = await parameters.listed(self, part)
+        if part.op in parameters.DEFAULTS:
+            absent = not values or (part.op.startswith(":") and not any(values))
+            if absent or part.op.endswith("+"):
+                return None
+        return values

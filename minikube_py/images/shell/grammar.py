@@ -1,7 +1,7 @@
 """From a script's text to `syntax` values: tree-sitter-bash finds the commands, `words` reads the words. Pure.
 
 Stands for the parser of busybox' ash (POSIX XCU §2.10), with what bash adds where tree-sitter-bash knows it. Leaves
-out: arrays, `select`, `coproc`, process substitution; each is a syntax error that names it.
+out: `select`, `coproc`; each is a syntax error that names it. Arrays and process substitution are bash's only.
 """
 
 import re
@@ -29,18 +29,14 @@ from minikube_py.images.shell.syntax import (
     While,
     Word,
 )
-from minikube_py.images.shell.words import Masked, parse_text, parse_word, split_words
+from minikube_py.images.shell.words import FILLER, REDIRECTS, Masked, parse_text, parse_word, split_words, subscript_end
 
 __all__ = ["parse"]
 
 _RESERVED = frozenset(("do", "done", "then", "else", "elif", "fi", "esac", "}", ";;", "in"))
-_UNFIT = {
-    "array": "arrays",
-    "subscript": "arrays",
-    "process_substitution": "process substitution",
-    "select_statement": "select",
-}
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z_0-9]*)(\+?=)")
+_UNFIT = {"array": "(", "process_substitution": "("}
+"""What ash doesn't know (in bash's scripts it is hidden) → the character that it stumbles over."""
+_NAME = re.compile(r"[A-Za-z_]\w*")
 _REDIRECTS = ("file_redirect", "herestring_redirect", "heredoc_redirect")
 
 
@@ -53,12 +49,12 @@ def _parser() -> Any:
 
 
 @lru_cache(maxsize=256)
-def parse(text: str) -> Script:
-    """Read a script.
+def parse(text: str, *, bash: bool = False) -> Script:
+    """Read a script; of `bash`, with arrays, `<(…)` and extended patterns.
 
     Error handling: ShellSyntaxError.
     """
-    masked = Masked(text)
+    masked = Masked(text, bash=bash)
     root = _parser().parse(masked.text.encode("utf-8", "surrogateescape")).root_node
     return _Reader(masked).script(root)
 
@@ -77,7 +73,7 @@ class _Reader:
                 return ShellSyntaxError(f'syntax error: unexpected end of file (expecting "{node.type}")')
             return ShellSyntaxError("syntax error: unexpected end of file")
         if node.type in _UNFIT:
-            return ShellSyntaxError(f"syntax error: {_UNFIT[node.type]} not supported by the built-in shell")
+            return ShellSyntaxError(f'syntax error: unexpected "{_UNFIT[node.type]}"')
         first = node
         while first.children:
             first = first.children[0]
@@ -255,11 +251,11 @@ class _Reader:
         if cut is None:
             raise self._fail(node)
         base = node.start_byte
-        head = self._masked.reveal(node.text[: node.children[cut].start_byte - base].decode("utf-8", "surrogateescape"))
-        patterns = " ".join(split_words(head.strip().removeprefix("("), ("|",))).split(" | ")
+        head = node.text[: node.children[cut].start_byte - base].decode("utf-8", "surrogateescape")
+        patterns = [text for text in split_words(head.strip().removeprefix("("), ("|",)) if text != "|"]
         body = list(node.children[cut + 1 :])
         ending = body.pop().type if body and body[-1].type in (";;", ";&", ";;&") else ";;"
-        return tuple(parse_word(pattern) for pattern in patterns), self.script(node, body), ending
+        return tuple(parse_word(self._masked.reveal(text)) for text in patterns), self.script(node, body), ending
 
     def _function_definition(self, node: Any) -> Command:
         name = next(child for child in node.children if child.type == "word")
@@ -275,16 +271,18 @@ class _Reader:
         for child in node.children:
             if child.is_missing:
                 raise ShellSyntaxError(f"syntax error: missing {child.type}")
-        if raw.startswith("[["):
-            operators = ("&&", "||", "(", ")")
-            texts: list[str] = []
-            for text in split_words(raw[2:-2]):
-                texts.extend([text] if texts[-1:] == ["=~"] else split_words(text, operators))
-            special = (*operators, "!", "<", ">")
-            return Condition(tuple(text if text in special else parse_word(text) for text in texts))
         if raw.startswith("(("):
             return ArithmeticCommand(parse_text(raw[2:-2]))
         return Simple((), tuple(parse_word(text) for text in split_words(raw)))
+
+    def _condition(self, raw: str) -> Condition:
+        operators = ("&&", "||", "(", ")")
+        special = (*operators, "!", "<", ">")
+        inner = Masked(raw[2:-2], bash=True)
+        texts: list[str] = []
+        for text in split_words(inner.text):
+            texts.extend([text] if texts[-1:] == ["=~"] else split_words(text, operators))
+        return Condition(tuple(text if text in special else parse_word(inner.reveal(text)) for text in texts))
 
     # Simple commands
 
@@ -296,6 +294,8 @@ class _Reader:
             if child.is_missing or child.type in _UNFIT:
                 raise self._fail(child)
             if child.type == "variable_assignment" and not words:
+                if _is_filler(child):
+                    continue
                 assignments.append(self._assignment(child))
             elif child.type in _REDIRECTS:
                 redirects.append(self._redirect(child, words))
@@ -304,6 +304,11 @@ class _Reader:
             else:
                 words.append(child)
         texts = self._merged(words)
+        if texts and texts[0].startswith("[[") and texts[0][2:3] in (" ", "\t", "\n"):
+            if len(texts) > 1:
+                raise ShellSyntaxError(f'syntax error: unexpected "{texts[1]}"')
+            made = self._condition(texts[0])
+            return Group(Script((Item(made),)), False, tuple(redirects)) if redirects else made
         if texts and texts[0] in _RESERVED:
             raise ShellSyntaxError(f'syntax error: unexpected "{texts[0]}"')
         if texts and texts[0] == "!" and len(texts) > 1:
@@ -337,22 +342,60 @@ class _Reader:
         for child in node.children:
             if child.type == "ERROR" or _unfit_within(child):
                 raise self._fail(child if child.type == "ERROR" else _unfit_within(child))
-        return Simple((), tuple(map(parse_word, split_words(self._raw(node)))))
+        words: list[Word] = []
+        arrays: list[Assignment] = []
+        for text in map(self._masked.reveal, self._split(node)):
+            made = self._assigned(text)
+            if made is not None and made.elements is not None:
+                arrays.append(made)
+                text = made.name
+            words.append(parse_word(text))
+        return Simple((), tuple(words), (), tuple(arrays))
+
+    def _split(self, node: Any) -> list[str]:
+        """Return a node's words, what is hidden still hidden."""
+        return split_words(node.text.decode("utf-8", "surrogateescape"))
 
     def _variable_assignment(self, node: Any) -> Command:
         return Simple((self._assignment(node),), ())
 
     def _variable_assignments(self, node: Any) -> Command:
-        return Simple(tuple(self._assignment(child) for child in node.children), ())
+        return Simple(tuple(self._assignment(child) for child in node.children if not _is_filler(child)), ())
 
     def _assignment(self, node: Any) -> Assignment:
         if bad := _unfit_within(node):
             raise self._fail(bad)
-        raw = self._raw(node)
-        match = _ASSIGNMENT.match(raw)
-        if match is None:
+        made = self._assigned(self._raw(node))
+        if made is None:
             raise self._fail(node)
-        return Assignment(match[1], parse_word(raw[match.end() :]), match[2] == "+=")
+        return made
+
+    def _assigned(self, raw: str) -> Assignment | None:
+        """Read `name=value`, `name[i]+=value`, `name=(…)`; None for anything else."""
+        match = _NAME.match(raw)
+        if match is None:
+            return None
+        end = match.end()
+        subscript = None
+        if raw[end : end + 1] == "[":
+            stop = subscript_end(raw, end)
+            subscript, end = parse_word(raw[end + 1 : stop - 1]), stop
+        append = raw.startswith("+=", end)
+        if not append and raw[end : end + 1] != "=":
+            return None
+        value = raw[end + 1 + append :]
+        elements = None
+        if value.startswith("(") and value.endswith(")"):
+            elements = tuple(map(self._element, split_words(value[1:-1])))
+            value = ""
+        return Assignment(match[0], parse_word(value), append, subscript, elements)
+
+    def _element(self, text: str) -> tuple[Word | None, Word]:
+        if text.startswith("["):
+            end = subscript_end(text, 0)
+            if text[end : end + 1] == "=":
+                return parse_word(text[1 : end - 1]), parse_word(text[end + 1 :])
+        return None, parse_word(text)
 
     # Redirections
 
@@ -367,8 +410,8 @@ class _Reader:
         command = self.command(inner[0])
         more = tuple(map(parse_word, self._merged(extra)))
         match command:
-            case Simple(assignments, words, others):
-                return Simple(assignments, (*words, *more), (*others, *redirects))
+            case Simple(assignments, words, others, arrays):
+                return Simple(assignments, (*words, *more), (*others, *redirects), arrays)
             case Group(body, subshell, others):
                 return Group(body, subshell, (*others, *redirects))
             # The grammar hangs a redirection after a whole list or pipeline; it belongs to the last command.
@@ -380,8 +423,8 @@ class _Reader:
 
     def _with(self, command: Command, redirects: tuple[Redirect, ...]) -> Command:
         match command:
-            case Simple(assignments, words, others):
-                return Simple(assignments, words, (*others, *redirects))
+            case Simple(assignments, words, others, arrays):
+                return Simple(assignments, words, (*others, *redirects), arrays)
             case Group(body, subshell, others):
                 return Group(body, subshell, (*others, *redirects))
         return Group(Script((Item(command),)), False, redirects)
@@ -395,7 +438,7 @@ class _Reader:
                 fd = int(self._raw(child)) if self._raw(child).isdigit() else None
             elif child.type in ("<", ">", ">>", ">|", "<>", "<&", ">&", "&>", "&>>", "<<<", "<&-", ">&-"):
                 op = child.type
-            elif child.type == "ERROR" or child.is_missing:
+            elif child.type == "ERROR" or child.is_missing or child.type in _UNFIT:
                 raise self._fail(child)
             else:
                 targets.append(child)
@@ -411,9 +454,16 @@ class _Reader:
             elif words is not None:
                 words.append(child)
         text = "".join(map(self._raw, first))
+        for real, mark in REDIRECTS.items():
+            if op == "<" and text.startswith(mark):
+                op, text = real, text.removeprefix(mark)
         if op == "<" and (document := self._masked.document(text)) is not None:
             return Redirect(fd or 0, "<<", document)
         return Redirect(fd if fd is not None else 0 if op[0] == "<" else 1, op, parse_word(text))
+
+
+def _is_filler(node: Any) -> bool:
+    return bool(node.text.startswith(FILLER.encode()))
 
 
 def _unfit_within(node: Any) -> Any:

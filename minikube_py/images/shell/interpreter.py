@@ -10,7 +10,7 @@
 Stands for busybox' ash (`sh`), with what bash adds when it is called as bash. Nothing of it is a process of this
 machine: pipelines are tasks, descriptors are `streams`, files are the container's.
 
-Leaves out: job control (fg, bg, ^Z), aliases, arrays, `umask`'s effect.
+Leaves out: job control (fg, bg, ^Z), aliases, `umask`'s effect.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from typing import Any
 from minikube_py.images.shell import compound, double_bracket, programs, simple
 from minikube_py.images.shell.arithmetic import ArithmeticSyntaxError
 from minikube_py.images.shell.control import Break, Continue, Exit, Return
-from minikube_py.images.shell.expansion import Expander, ExpansionError
+from minikube_py.images.shell.expansion import Expander, ExpansionError, ReadOnlyError
 from minikube_py.images.shell.grammar import parse
 from minikube_py.images.shell.process import Tool, table_of
 from minikube_py.images.shell.state import State
-from minikube_py.images.shell.streams import EMPTY, Collected, Sink, Source
+from minikube_py.images.shell.streams import EMPTY, Collected, Pipe, Sink, Source
 from minikube_py.images.shell.syntax import (
     AndOr,
     ArithmeticCommand,
@@ -37,7 +37,10 @@ from minikube_py.images.shell.syntax import (
     Function,
     Group,
     If,
+    Item,
+    Literal,
     Pipeline,
+    Redirect,
     Script,
     ShellSyntaxError,
     Simple,
@@ -47,6 +50,8 @@ from minikube_py.images.shell.syntax import (
 from minikube_py.images.shell.view import View
 
 __all__ = ["Shell"]
+
+_CAT = Word((Literal("cat"),))
 
 
 class Shell(State):
@@ -59,14 +64,19 @@ class Shell(State):
     def child(self) -> "Shell":
         """Return a copy whose changes this shell doesn't see: a subshell, a pipeline's part."""
         made = Shell(self.container, self.view.copy(), dict(self.descriptors), variables=self.variables, name=self.name)
+        made.bash, made.started, made.shopt = self.bash, self.started, set(self.shopt)
         made.exported = set(self.exported)
+        made.arrays = {name: array.copy() for name, array in self.arrays.items()}
+        made.targets, made.integers = dict(self.targets), set(self.integers)
+        made.pipe_status = self.pipe_status
         made.read_only = set(self.read_only)
         made.functions = dict(self.functions)
         made.positional = list(self.positional)
         made.options = set(self.options)
         made.status = self.status
         made.pid, made.last_job, made.depth = self.pid, self.last_job, self.depth
-        made.tty = self.tty
+        made.own_pid = table_of(self.container).pid()
+        made.tty, made.calls = self.tty, list(self.calls)
         made.tested = self.tested
         made.locals = [{}] if self.locals else []
         return made
@@ -108,7 +118,7 @@ class Shell(State):
         Error handling: what ends the shell is raised as `Exit`, its message already told.
         """
         try:
-            script = parse(text)
+            script = parse(text, bash=self.bash)
         except ShellSyntaxError as error:
             await self.complain(str(error))
             raise Exit(2) from None
@@ -142,7 +152,7 @@ class Shell(State):
         entry = table_of(self.container).add(
             (self.name, "-c", "…") if not isinstance(command, Simple) else simple.argv_of(command)
         )
-        shell.pid = entry.pid
+        shell.own_pid = entry.pid
 
         async def job() -> int:
             try:
@@ -184,16 +194,34 @@ class Shell(State):
                 heir.orphans |= self._living()
             else:
                 await asyncio.gather(*self._living(), return_exceptions=True)
-            return await self.finish()
+            code = await self.finish()
+            self.hang_up()
+            return code
         except BaseException:
             await self.end_jobs()
             raise
+
+    def close_opened(self, first: int) -> None:
+        """Close the pipes and connections opened since the `first`, save those that `exec` made descriptors."""
+        held = {id(stream) for stream in self.descriptors.values()}
+        kept = [one for one in self.opened[first:] if id(one) in held]
+        for one in self.opened[first:]:
+            if id(one) not in held:
+                one.hang_up()
+        self.opened[first:] = kept
+
+    def hang_up(self) -> None:
+        """Close all pipes and connections that this shell opened."""
+        for one in self.opened:
+            one.hang_up()
+        self.opened.clear()
 
     def _living(self) -> set["asyncio.Task[int]"]:
         return {task for task in (*self.jobs.values(), *self.orphans) if not task.done()}
 
     async def end_jobs(self) -> None:
         """End the background jobs, and those that subshells left behind."""
+        self.hang_up()
         tasks = self._living()
         for task in tasks:
             task.cancel()
@@ -202,11 +230,20 @@ class Shell(State):
     # Commands
 
     async def command(self, command: Command) -> int:
-        """Run one command; leave its exit code in `status`."""
+        """Run one command; leave its exit code in `status`; what it opened for itself is closed."""
+        before = len(self.opened)
+        try:
+            return await self._command(command)
+        finally:
+            if len(self.opened) > before:
+                self.close_opened(before)
+
+    async def _command(self, command: Command) -> int:
         match command:
             case Simple():
                 await self._guarded(simple.run(self, command))
-                self.errexit()
+                self.pipe_status = [self.status]
+                await self.failed()
             case Pipeline(commands, negated):
                 await compound.pipeline(self, commands, negated)
             case AndOr(left, op, right):
@@ -230,10 +267,10 @@ class Shell(State):
                 self.status = 0
             case Condition(tokens):
                 await self._guarded(self._condition(tokens))
-                self.errexit()
+                await self.failed()
             case ArithmeticCommand(expression):
                 await self._guarded(self._arithmetic(expression))
-                self.errexit()
+                await self.failed()
         return self.status
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
@@ -242,11 +279,48 @@ class Shell(State):
             await work
         except (ExpansionError, ArithmeticSyntaxError) as error:
             await self.complain(str(error))
-            raise Exit(2) from None
+            raise Exit(2 if not self.bash else 1 if isinstance(error, ReadOnlyError) else 127) from None
 
-    def errexit(self) -> None:
-        if self.status and "e" in self.options and not self.tested:
+    async def failed(self) -> None:
+        """Where a command's failure is nobody's condition: run the ERR trap, end the shell under `set -e`."""
+        if not self.status or self.tested:
+            return
+        action = self.traps.get("ERR")
+        if action and (not self.depth or "E" in self.options):
+            status = self.status
+            del self.traps["ERR"]  # a failure in the trap is none of its business
+            await self.evaluate(action)
+            self.traps["ERR"] = action
+            self.status = status
+        if "e" in self.options:
             raise Exit(self.status)
+
+    def piped(self, text: str, *, writes: bool) -> str:
+        """Start `<(text)` or `>(text)`; return the name of its pipe.
+
+        Error handling: ExpansionError for what is no script.
+        """
+        try:
+            script = parse(text, bash=self.bash)
+        except ShellSyntaxError as error:
+            raise ExpansionError(str(error)) from None
+        shell, pipe = self.child(), Pipe()
+        if writes:
+            shell.descriptors[0] = pipe
+        else:
+            shell.descriptors[1] = pipe.sink
+
+        async def job() -> int:
+            try:
+                return await shell.isolated(Group(script))
+            finally:
+                pipe.close() if writes else pipe.end()
+
+        task = asyncio.ensure_future(job())
+        table_of(self.container).fork(task)
+        self.orphans.add(task)
+        self.opened.append(pipe)
+        return self.view.pipe(pipe.sink if writes else pipe)
 
     async def tested_script(self, script: Script) -> bool:
         self.tested += 1
@@ -273,10 +347,15 @@ class Shell(State):
         shell = self.child()
         shell.descriptors[1] = collected
         shell.tested = 0
+        if self.bash and "inherit_errexit" not in self.shopt:
+            shell.options.discard("e")
         try:
-            script = parse(text)
+            script = parse(text, bash=self.bash)
         except ShellSyntaxError as error:
             raise ExpansionError(str(error)) from None
+        match script.items:
+            case (Item(Simple((), (), (Redirect(0, "<", target),))),) if self.bash:  # `$(<file)`
+                script = Script((Item(Simple((), (_CAT, target))),))
         self.substituted = self.status = await shell.isolated(Group(script))
         return collected.data.replace(b"\0", b"").decode("utf-8", "surrogateescape").rstrip("\n")
 

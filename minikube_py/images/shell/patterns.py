@@ -51,7 +51,11 @@ def regex(segments: tuple[Segment, ...], *, path: bool = False, lazy: bool = Fal
     while at < len(chars):
         char, quoted = chars[at]
         at += 1
-        if quoted or char not in "*?[":
+        if not quoted and char in "?*+@!" and chars[at : at + 1] == [("(", False)]:
+            at, body = _group(chars, at + 1, path)
+            rest = regex(tuple(chars[at:]), path=path) if char == "!" else ""
+            out.append(f"(?!(?:{body}){rest}\\Z){any_}*" if char == "!" else f"(?:{body}){_TIMES[char]}")
+        elif quoted or char not in "*?[":
             out.append(re.escape(char))
         elif char == "*":
             out.append(any_ + ("*?" if lazy else "*"))
@@ -65,6 +69,29 @@ def regex(segments: tuple[Segment, ...], *, path: bool = False, lazy: bool = Fal
             out.append(_bracket(chars[at:end]))
             at = end + 1
     return "".join(out)
+
+
+_TIMES = {"?": "?", "*": "*", "+": "+", "@": ""}
+
+
+def _group(chars: Sequence[Segment], at: int, path: bool) -> tuple[int, str]:
+    """Return the index after ksh's `@(a|b)`, which opened before `at`, and the alternatives as an expression."""
+    choices: list[list[Segment]] = [[]]
+    depth = 1
+    while at < len(chars):
+        char = chars[at]
+        at += 1
+        if char == ("(", False):
+            depth += 1
+        elif char == (")", False):
+            depth -= 1
+            if not depth:
+                break
+        elif char == ("|", False) and depth == 1:
+            choices.append([])
+            continue
+        choices[-1].append(char)
+    return at, "|".join(regex(tuple(choice), path=path) for choice in choices)
 
 
 def _bracket_end(chars: Sequence[Segment], at: int) -> int | None:
@@ -90,13 +117,14 @@ def _bracket(chars: Sequence[Segment]) -> str:
 
 def has_magic(segments: Sequence[Segment]) -> bool:
     """Tell whether there is a wildcard in the unquoted text."""
-    return any(not quoted and any(char in text for char in "*?[") for text, quoted in segments)
+    plain = "".join("\0" * len(text) if quoted else text for text, quoted in segments)
+    return any(mark in plain for mark in ("*", "?", "[", "@(", "+(", "!("))
 
 
-def matches(segments: Sequence[Segment], text: str) -> bool:
-    """Tell whether the pattern matches all of `text`."""
+def matches(segments: Sequence[Segment], text: str, *, cases: bool = True) -> bool:
+    """Tell whether the pattern matches all of `text`; without `cases`, upper and lower case are one."""
     try:
-        return re.fullmatch(regex(tuple(segments)), text, re.DOTALL) is not None
+        return re.fullmatch(regex(tuple(segments)), text, re.DOTALL | (0 if cases else re.IGNORECASE)) is not None
     except re.error:
         return "".join(part for part, _ in segments) == text
 
@@ -123,8 +151,11 @@ class Tree(Protocol):
     def is_dir(self, name: str) -> bool: ...
 
 
-def pathnames(segments: Sequence[Segment], tree: Tree) -> list[str]:
-    """Return the sorted names that a pattern matches in the tree; none if it has no wildcard."""
+def pathnames(segments: Sequence[Segment], tree: Tree, *, hidden: bool = False) -> list[str]:
+    """Return the sorted names that a pattern matches in the tree; none if it has no wildcard.
+
+    `hidden`: a wildcard at a name's beginning matches a dot, too.
+    """
     if not has_magic(segments):
         return []
     parts: list[list[Segment]] = [[]]
@@ -134,10 +165,10 @@ def pathnames(segments: Sequence[Segment], tree: Tree) -> list[str]:
         else:
             parts[-1].append(char)
     absolute = not parts[0]
-    return sorted(_descend("/" if absolute else "", parts[1:] if absolute else parts, tree))
+    return sorted(_descend("/" if absolute else "", parts[1:] if absolute else parts, tree, hidden))
 
 
-def _descend(base: str, parts: Sequence[Sequence[Segment]], tree: Tree) -> Iterator[str]:
+def _descend(base: str, parts: Sequence[Sequence[Segment]], tree: Tree, dots: bool) -> Iterator[str]:
     part, rest = parts[0], parts[1:]
     if not has_magic(part):
         name = base + "".join(char for char, _ in part)
@@ -145,16 +176,16 @@ def _descend(base: str, parts: Sequence[Sequence[Segment]], tree: Tree) -> Itera
             if not part or tree.exists(name):
                 yield name
         elif tree.is_dir(name or "/"):
-            yield from _descend(f"{name}/", rest, tree)
+            yield from _descend(f"{name}/", rest, tree, dots)
         return
     try:
         names = tree.list(base or ".")
     except OSError:
         return
-    hidden = part[0][0] == "."
+    hidden = dots or part[0][0] == "."
     for name in names:
         if (hidden or not name.startswith(".")) and matches(part, name):
             if not rest:
                 yield base + name
             elif tree.is_dir(base + name):
-                yield from _descend(f"{base}{name}/", rest, tree)
+                yield from _descend(f"{base}{name}/", rest, tree, dots)

@@ -41,8 +41,9 @@ async def spawn(
     path = lookup(shell, argv[0])
     if path is None:
         shell.view.missing.add(argv[0])
+        words = "command not found" if shell.bash else "not found"
         await process.err(
-            f"{who}{argv[0]}: not found\n" if found_by_shell else f"{who}'{argv[0]}': No such file or directory\n"
+            f"{who}{argv[0]}: {words}\n" if found_by_shell else f"{who}'{argv[0]}': No such file or directory\n"
         )
         return 127
     if shell.view.is_dir(path) or not shell.view.stat(path).mode & 0o111:

@@ -1,20 +1,24 @@
 """`>`, `<`, `>&`, `<<` and their like: the descriptors a command runs with.
 
-Leaves out: `<>` for writing.
+Leaves out: `<>` for writing (but to /dev/tcp), `{name}>`.
 """
 
+import errno
+import re
 from typing import TYPE_CHECKING
 
 from minikube_py.images.shell.state import Descriptors
-from minikube_py.images.shell.streams import EMPTY, NULL, Bytes, Sink, Source
-from minikube_py.images.shell.syntax import (
-    Redirect,
-)
+from minikube_py.images.shell.streams import EMPTY, Bytes, Connection, Sink, writable
+from minikube_py.images.shell.syntax import Redirect
+from minikube_py.images.shell.tools.network import connect, why_not
 
 if TYPE_CHECKING:
     from minikube_py.images.shell.interpreter import Shell
 
 __all__ = ["redirected"]
+
+_DEVICE = re.compile(r"/dev/tcp/([^/]+)/([^/]+)")
+"""bash's way to open a connection."""
 
 
 async def redirected(shell: "Shell", redirects: tuple[Redirect, ...]) -> Descriptors | None:
@@ -25,17 +29,37 @@ async def redirected(shell: "Shell", redirects: tuple[Redirect, ...]) -> Descrip
     for redirect in redirects:
         target = await shell.expand.text(redirect.target)
         try:
-            _open(shell, opened, redirect.fd, redirect.op, target)
+            if shell.bash and (address := _DEVICE.fullmatch(target)) is not None:
+                opened[redirect.fd] = await _connected(shell, address[1], address[2])
+            else:
+                _open(shell, opened, redirect.fd, redirect.op, target)
         except OSError as error:
             verb = "open" if redirect.op in ("<", "<&") else "create"
             reason = {2: "no such file" if verb == "open" else "nonexistent directory"}.get(error.errno or 0)
             text = (error.strerror or str(error)) if reason is None else reason
-            if error.errno == 9:
+            if shell.bash:
+                if _DEVICE.fullmatch(target) is not None:
+                    text = why_not(error) if error.errno and error.errno > 0 else "Invalid argument"
+                    await shell.complain(f"connect: {text}")
+                    await shell.complain(f"{target}: {text}")
+                else:
+                    text = "Bad file descriptor" if error.errno == 9 else error.strerror or str(error)
+                    await shell.complain(f"{target}: {'cannot overwrite existing file' if error.errno == 17 else text}")
+            elif error.errno == 9:
                 await shell.complain(f"{target}: bad file descriptor")
             else:
                 await shell.complain(f"can't {verb} {target}: {text}")
             return None
     return opened
+
+
+async def _connected(shell: "Shell", host: str, port: str) -> Connection:
+    """Connect as the pod; OSError."""
+    if not port.isdigit() or int(port) > 65535:
+        raise OSError(errno.EINVAL, f"{port}: Servname not supported for ai_socktype")
+    connection = Connection(*await connect(host, int(port)))
+    shell.opened.append(connection)
+    return connection
 
 
 def _open(shell: "Shell", opened: Descriptors, fd: int, op: str, target: str) -> None:
@@ -68,6 +92,5 @@ def _writing(shell: "Shell", opened: Descriptors, target: str, *, append: bool) 
 
         return Called(lambda data: shell.container.write(data.decode("utf-8", "replace")))
     if number is not None:
-        found = opened.get(number)
-        return NULL if found is None or isinstance(found, Source) else found
+        return writable(opened.get(number))
     return shell.view.sink(target, append=append)

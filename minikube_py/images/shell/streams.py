@@ -9,7 +9,7 @@ import errno
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-__all__ = ["EMPTY", "NULL", "Bytes", "Called", "Collected", "Feed", "Pipe", "Sink", "Source"]
+__all__ = ["EMPTY", "NULL", "Bytes", "Called", "Collected", "Connection", "Feed", "Pipe", "Sink", "Source", "writable"]
 
 _CAPACITY = 65536
 """Bytes in a pipe before its writer waits: Linux' default."""
@@ -193,6 +193,11 @@ class Pipe(Source):
         self._reader_gone = True
         self._changed.set()
 
+    def hang_up(self) -> None:
+        """Close both ends."""
+        self.end()
+        self.close()
+
 
 class _PipeSink:
     def __init__(self, pipe: Pipe) -> None:
@@ -203,3 +208,36 @@ class _PipeSink:
 
     def close(self) -> None:
         self._pipe.end()
+
+
+class Connection(Source):
+    """A TCP connection as a descriptor: bash's `exec 3<>/dev/tcp/host/port`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__()
+        self._reader = reader
+        self._writer = writer
+
+    async def _more(self) -> bytes:
+        return await self._reader.read(_CAPACITY)
+
+    async def write(self, data: bytes) -> None:
+        try:
+            self._writer.write(data)
+            await self._writer.drain()
+        except ConnectionError:
+            raise BrokenPipeError from None
+
+    def close(self) -> None:
+        """A reader that ends leaves the connection to whoever opened it."""
+
+    def hang_up(self) -> None:
+        """Close the connection."""
+        self._writer.close()
+
+
+def writable(found: Source | Sink | None) -> Sink:
+    """Return a descriptor as what is written to; what can only be read, or isn't there, swallows all."""
+    if isinstance(found, Connection):
+        return found
+    return NULL if found is None or isinstance(found, Source) else found

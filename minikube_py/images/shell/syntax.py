@@ -1,6 +1,7 @@
 """A shell script as values: what the parser makes and the interpreter walks. Pure.
 
-Stands for the command tree of POSIX (XCU §2.9), with bash's `[[ ]]`, `(( ))` and C-style `for`.
+Stands for the command tree of POSIX (XCU §2.9), with bash's `[[ ]]`, `(( ))`, C-style `for`, arrays and
+process substitution.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ __all__ = [
     "Parameter",
     "Part",
     "Pipeline",
+    "Process",
     "Redirect",
     "Script",
     "ShellSyntaxError",
@@ -56,6 +58,24 @@ class Parameter:
     """The replacement of `/`, the length of a substring."""
     quoted: bool = False
     indirect: bool = False
+    subscript: "Word | None" = None
+    """Of `${a[i]}`."""
+
+    @property
+    def many(self) -> bool:
+        """Whether this may be several words: `$@`, `${a[@]}`, `${!a[@]}`, `${!prefix@}`."""
+        if self.op == "len":
+            return False
+        return self.join in ("@", "*")
+
+    @property
+    def join(self) -> str | None:
+        """`*` or `@` of a list."""
+        if self.op in ("names@", "names*"):
+            return self.op[-1]
+        if self.subscript is not None:
+            return self.subscript.plain if self.subscript.plain in ("@", "*") else None
+        return self.name if self.name in ("@", "*") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +94,17 @@ class Arithmetic:
     quoted: bool = False
 
 
-Part: TypeAlias = Literal | Parameter | Substitution | Arithmetic
+@dataclass(frozen=True, slots=True)
+class Process:
+    """`<(…)` and `>(…)`."""
+
+    text: str
+    writes: bool
+    """`>(…)`: the command reads what is written."""
+    quoted: bool = True
+
+
+Part: TypeAlias = Literal | Parameter | Substitution | Arithmetic | Process
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +133,9 @@ class Assignment:
     name: str
     value: Word
     append: bool = False
+    subscript: Word | None = None
+    elements: tuple[tuple[Word | None, Word], ...] | None = None
+    """Of `a=(x [k]=y)`: subscripts, where given, and values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +143,8 @@ class Simple:
     assignments: tuple[Assignment, ...]
     words: tuple[Word, ...]
     redirects: tuple[Redirect, ...] = ()
+    arrays: tuple[Assignment, ...] = ()
+    """What `declare a=(…)` and its like assign, beside the words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import itertools
 import os
 import posixpath
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 from minikube_py.images.container import Container
 from minikube_py.images.shell import image_root
 from minikube_py.images.shell.files import Entry, Files, failure
-from minikube_py.images.shell.streams import EMPTY, NULL, Bytes, Sink, Source
+from minikube_py.images.shell.streams import EMPTY, NULL, Bytes, Sink, Source, writable
 
 __all__ = ["View", "files_of"]
 
@@ -23,9 +24,19 @@ class View:
         self.cwd = cwd
         self.missing: set[str] = set() if missing is None else missing
         """Programs and files that did not exist; shared by a session, for whoever must judge its failure."""
+        self.pipes: dict[str, Source | Sink] = {}
+        """`/dev/fd/63` → the end of a pipe that bash's `<(…)` made; shared by a session."""
 
     def copy(self) -> "View":
-        return View(self.files, self.cwd, self.missing)
+        made = View(self.files, self.cwd, self.missing)
+        made.pipes = self.pipes
+        return made
+
+    def pipe(self, end: Source | Sink) -> str:
+        """Name a pipe of a process substitution; the name can be opened once."""
+        number = next(number for number in itertools.count(63, -1) if f"/dev/fd/{number}" not in self.pipes)
+        self.pipes[f"/dev/fd/{number}"] = end
+        return f"/dev/fd/{number}"
 
     def path(self, name: str) -> str:
         """Return the absolute, normalized path of a name."""
@@ -35,6 +46,8 @@ class View:
     def stat(self, name: str, *, follow: bool = True) -> Entry:
         if not name:
             raise failure(errno.ENOENT, name)
+        if name in self.pipes:
+            return self.files.stat("/dev/null")
         try:
             entry = self.files.stat(self.path(name), follow=follow)
             if name.endswith("/") and not entry.is_dir:
@@ -87,6 +100,9 @@ class View:
     def source(self, name: str) -> Source:
         """Open for reading."""
         path = self.path(name)
+        if isinstance(end := self.pipes.get(path), Source):
+            del self.pipes[path]
+            return end
         if path in ("/dev/zero", "/dev/urandom", "/dev/random"):
             return _Endless(path != "/dev/zero")
         if path.startswith("/dev/"):
@@ -97,6 +113,8 @@ class View:
     def sink(self, name: str, *, append: bool = False) -> Sink:
         """Open for writing; made or emptied at once."""
         path = self.path(name)
+        if (end := self.pipes.pop(path, None)) is not None:
+            return writable(end)
         if path in ("/dev/null", "/dev/zero", "/dev/tty"):
             return NULL
         if path == "/dev/full":

@@ -7,13 +7,33 @@ tree-sitter tells where words are; what is in one is read here, because quoting 
 import re
 from collections.abc import Iterator
 
-from minikube_py.images.shell.syntax import Arithmetic, Literal, Parameter, Part, ShellSyntaxError, Substitution, Word
+from minikube_py.images.shell.syntax import (
+    Arithmetic,
+    Literal,
+    Parameter,
+    Part,
+    Process,
+    ShellSyntaxError,
+    Substitution,
+    Word,
+)
 
-__all__ = ["Masked", "parse_text", "parse_word", "skip", "split_words"]
+__all__ = [
+    "FILLER",
+    "REDIRECTS",
+    "Masked",
+    "ansi",
+    "parse_parameter",
+    "parse_text",
+    "parse_word",
+    "skip",
+    "split_words",
+    "subscript_end",
+]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _SPECIAL = "@*#?-$!0123456789"
-_OPERATOR = re.compile(r":[-=?+]|[-=?+]|%%|%|##|#|//|/#|/%|/|\^\^|\^|,,|,|:")
+_OPERATOR = re.compile(r":[-=?+]|[-=?+]|%%|%|##|#|//|/#|/%|/|\^\^|\^|,,|,|:|@[a-zA-Z]")
 
 
 def _closing(text: str, at: int, close: str) -> int:
@@ -148,9 +168,13 @@ def _parts(text: str, *, quoted: bool, heredoc: bool = False) -> Iterator[Part]:
             end, part = _dollar(text, at, quoted)
             yield part
             at = end
+        elif not quoted and text[at : at + 2] in ("<(", ">("):
+            end = _closing(text, at + 2, ")")
+            yield Process(text[at + 2 : end - 1], char == ">")
+            at = end
         else:
             end = at + 1
-            while end < len(text) and text[end] not in "\\'\"`$":
+            while end < len(text) and text[end] not in "\\'\"`$" and (quoted or text[end] not in "<>"):
                 end += 1
             yield Literal(text[at:end], quoted)
             at = end
@@ -159,7 +183,9 @@ def _parts(text: str, *, quoted: bool, heredoc: bool = False) -> Iterator[Part]:
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v"}
 
 
-def _ansi(text: str) -> str:
+def ansi(text: str) -> str:
+    """Return what `$'…'` means."""
+
     def replace(match: re.Match[str]) -> str:
         code = match[1]
         if code[0] in "xuU":
@@ -183,7 +209,7 @@ def _dollar(text: str, at: int, quoted: bool) -> tuple[int, Part]:
         return end, _braces(text[at + 2 : end - 1], quoted)
     if following == "'" and not quoted:
         end = skip(text, at)
-        return end, Literal(_ansi(text[at + 2 : end - 1]), True)
+        return end, Literal(ansi(text[at + 2 : end - 1]), True)
     if following == '"' and not quoted:
         return at + 1, Literal("", False)
     if following and following in _SPECIAL:
@@ -193,18 +219,43 @@ def _dollar(text: str, at: int, quoted: bool) -> tuple[int, Part]:
     return at + 1, Literal("$", quoted)
 
 
+def subscript_end(text: str, at: int) -> int:
+    """Return the index after the `]` that closes the bracket at `at`; ShellSyntaxError if nothing does."""
+    depth = 0
+    while at < len(text):
+        depth += (text[at] == "[") - (text[at] == "]")
+        if not depth:
+            return at + 1
+        at = skip(text, at)
+    raise ShellSyntaxError("syntax error: bad substitution")
+
+
+def parse_parameter(inner: str, quoted: bool) -> Parameter:
+    """Read what stands in `${…}`."""
+    return _braces(inner, quoted)
+
+
 def _braces(inner: str, quoted: bool) -> Parameter:
     bad = ShellSyntaxError("syntax error: bad substitution")
-    if inner.startswith("#") and len(inner) > 1:
-        return Parameter(inner[1:], "len", quoted=quoted)
+    length = inner.startswith("#") and len(inner) > 1
     indirect = inner.startswith("!") and len(inner) > 1
-    body = inner[1:] if indirect else inner
+    body = inner[1:] if length or indirect else inner
     match = re.match(r"[A-Za-z_][A-Za-z_0-9]*|[0-9]+|[@*#?$!-]", body)
     if match is None:
         raise bad
     name, rest = match[0], body[match.end() :]
+    subscript = None
+    if rest.startswith("["):
+        end = subscript_end(rest, 0)
+        subscript, rest = parse_word(rest[1 : end - 1]), rest[end:]
+    if length:
+        if rest:
+            raise bad
+        return Parameter(name, "len", quoted=quoted, subscript=subscript)
     if not rest:
-        return Parameter(name, quoted=quoted, indirect=indirect)
+        return Parameter(name, quoted=quoted, indirect=indirect, subscript=subscript)
+    if indirect and rest in ("@", "*"):
+        return Parameter(name, f"names{rest}", quoted=quoted)
     operator = _OPERATOR.match(rest)
     if operator is None:
         raise bad
@@ -221,6 +272,7 @@ def _braces(inner: str, quoted: bool) -> Parameter:
         None if second is None else _operand(second, quoted),
         quoted,
         indirect,
+        subscript,
     )
 
 
@@ -284,6 +336,16 @@ _HIDDEN = re.compile("\ue000(\\d+)\ue001")
 _BLANK = " \t\n"
 _BEFORE = " \t\n;&|("
 """What may stand before a word of its own."""
+REDIRECTS = {"<<<": "\ue004", "<>": "\ue005"}
+"""Redirections that tree-sitter-bash knows badly → what stands before their target instead."""
+FILLER = "MINIKUBE_PY_FILLER"
+"""An assignment put beside a lone one before redirections, where tree-sitter-bash would wait for a command."""
+_REDIRECTED = re.compile(r"&?[0-9]?[<>]")
+_LONE = re.compile(
+    r"(?:^|[;&|({\n]|\b(?:then|do|else|if|while|until)[ \t]|![ \t])[ \t]*[A-Za-z_]\w*\+?=[^\s;&|()]*[ \t]+$"
+)
+_ARRAY = re.compile(r"(?:^|[\s;&|(])[A-Za-z_]\w*\+?=$")
+"""What stands before the parenthesis of `a=(…)`."""
 
 
 class Masked:
@@ -292,7 +354,8 @@ class Masked:
     Here-documents are lines, not words, and quoting decides meaning byte by byte: the grammar is spared both.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, bash: bool = False) -> None:
+        self._bash = bash
         self._hidden: list[str] = []
         self.documents: list[Word] = []
         self.text = self._mask(text)
@@ -324,20 +387,38 @@ class Masked:
             if char in "\\'\"`$":
                 end = skip(text, at)
                 out.append(self._hide(text[at:end]))
+            elif first and text.startswith("[[", at) and (stop := _condition_end(text, at)) is not None:
+                end = stop
+                out.append(self._hide(text[at:end]))
             elif char in "[]" and first and text[end : end + 1] in (*_BLANK, *";&|)", ""):
                 out.append(self._hide(char))  # `[` is a command as any other
             elif first and text.startswith("((", at):
                 end = _arithmetic_end(text, at + 2) or at + 1
                 out.append(text[at:end])
-            elif text.startswith("<<<", at):
-                end = at + 3
-                out.append("<<<")
+            elif _REDIRECTED.match(text, at) and _LONE.search("".join(out[-12:])) is not None:
+                end = at
+                while text[end] not in "<>":
+                    end += 1
+                out.append(f"{FILLER}= {text[at:end]}")
+                if text.startswith(("<<", "<>"), end) or self._bracketed(text, end) is not None:
+                    at = end
+                    continue
+                out.append(text[end])
+                end += 1
+            elif mark := next((one for one in REDIRECTS if text.startswith(one, at)), ""):
+                end = at + len(mark)
+                while text[end : end + 1] in (" ", "\t"):
+                    end += 1
+                out.append(f"<{REDIRECTS[mark]}")
             elif text.startswith("<<", at) and (match := _HEREDOC.match(text, at)) is not None:
                 delimiter = re.sub(r"\\(.)|['\"]", r"\1", match[2])
                 waiting.append((len(self.documents), delimiter, bool(match[1]), delimiter != match[2]))
                 out.append(f"<\ue002{len(self.documents)}\ue003")
                 self.documents.append(Word(()))
                 end = match.end()
+            elif self._bash and (stop := self._bracketed(text, at)) is not None:
+                end = stop
+                out.append(self._hide(_without_comments(text[at:end])))
             elif char == "#" and (first or text[at - 1] == ")"):
                 end = text.find("\n", at)
                 end = len(text) if end < 0 else end  # the comment is left out
@@ -351,6 +432,44 @@ class Masked:
                 out.append(char)
             at = end
         return "".join(out)
+
+    def _bracketed(self, text: str, at: int) -> int | None:
+        """Return the end of what bash reads as a part of a word: `a=(…)`, `<(…)`, `@(a|b)`; None for anything else."""
+        if text[at] == "(" and text[at - 1 : at] == "=" and _ARRAY.search(text[max(0, at - 99) : at]):
+            return _closing(text, at + 1, ")")
+        if text[at + 1 : at + 2] != "(" or text[at] not in "<>@+?*!":
+            return None
+        if text[at] in "<>" and text[at + 2 : at + 3] == "(":
+            return None  # `(( a <((b)) ))`
+        if text[at] == "!" and "extglob" not in text and not re.search(r"=\s+\S*$", text[:at]):
+            return None  # `if !(…)`
+        return _closing(text, at + 2, ")")
+
+
+def _condition_end(text: str, at: int) -> int | None:
+    """Return the end of `[[ … ]]`; None if this is none."""
+    at += 2
+    if text[at : at + 1] not in tuple(_BLANK):
+        return None
+    while at < len(text):
+        if text.startswith("]]", at) and text[at - 1] in _BLANK and text[at + 2 : at + 3] in (*_BLANK, *";&|)<>", ""):
+            return at + 2
+        at = skip(text, at)
+    return None
+
+
+def _without_comments(text: str) -> str:
+    if "#" not in text:
+        return text
+    kept, at = "", 0
+    while at < len(text):
+        if text[at] == "#" and text[at - 1 : at] in tuple(" \t\n("):
+            end = text.find("\n", at)
+            at = len(text) if end < 0 else end
+            continue
+        end = skip(text, at)
+        kept, at = kept + text[at:end], end
+    return kept
 
 
 _HEREDOC = re.compile(r"<<(-?)[ \t]*((?:\\.|'[^']*'|\"[^\"]*\"|[^\s;&|<>()'\"\\])+)")

@@ -44,7 +44,7 @@ async def _source(p: Process) -> int:
     name = p.args[0]
     path = name if "/" in name else shell.lookup(name) or name
     try:
-        text = shell.view.read(path).decode("utf-8", "surrogateescape")
+        text = (await shell.view.source(path).rest()).decode("utf-8", "surrogateescape")
     except OSError as error:
         await shell.complain(f"{p.argv[0]}: can't open '{name}': {error.strerror}")
         if shell.tty or shell.bash:

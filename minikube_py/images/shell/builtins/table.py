@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from minikube_py.images.shell import tools
-from minikube_py.images.shell.builtins import flow, jobs, reading, variables
+from minikube_py.images.shell.builtins import flow, jobs, reading, settings, variables
 from minikube_py.images.shell.process import Process, Tool
 
 __all__ = ["BUILTINS", "DECLARATIONS", "SPECIAL"]
@@ -14,8 +14,15 @@ async def _type(p: Process) -> int:
     shell = p.shell
     status = 0
     brief = p.name == "command"
-    for name in p.args:
-        if name in shell.functions:
+    kind = p.args[:1] == ["-t"]
+    for name in p.args[1:] if kind else p.args:
+        if kind:
+            word = "function" if name in shell.functions else "builtin" if name in BUILTINS else "file"
+            if word == "file" and shell.lookup(name) is None and shell.find(name) is None:
+                status = 1
+                continue
+            text = word
+        elif name in shell.functions:
             text = name if brief else f"{name} is a function"
         elif name in BUILTINS:
             text = name if brief else f"{name} is a shell builtin"
@@ -52,7 +59,9 @@ BUILTINS: Mapping[str, Tool] = {
     **flow.BUILTINS,
     **jobs.BUILTINS,
     **reading.BUILTINS,
+    **settings.BUILTINS,
     **variables.BUILTINS,
+    "builtin": _command,
     "command": _command,
     "type": _type,
 }

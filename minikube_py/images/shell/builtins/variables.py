@@ -1,14 +1,19 @@
 """Builtins that change what a shell remembers: cd, export, readonly, local, declare, unset, set, shift, getopts, let.
 
-Leaves out: arrays, `umask`'s effect.
+Leaves out: `umask`'s effect, `declare -f`, `-t` and `-u`.
 """
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+from minikube_py.images.shell.arrays import Array, Numbers
 from minikube_py.images.shell.builtins.words import number
 from minikube_py.images.shell.expansion import ExpansionError
 from minikube_py.images.shell.process import Process, Tool, UsageError
+
+if TYPE_CHECKING:
+    from minikube_py.images.shell.interpreter import Shell
 
 __all__ = ["BUILTINS"]
 
@@ -41,35 +46,41 @@ async def _pwd(p: Process) -> int:
 
 
 async def _declare(p: Process) -> int:
-    """export, readonly, local, declare."""
+    """export, readonly, local, declare; what `a=(…)` assigns comes after it."""
     shell = p.shell
     word = p.name
     flags = "".join(arg[1:] for arg in p.args if re.fullmatch(r"-[a-zA-Z]+", arg))
-    args = [arg for arg in p.args if not re.fullmatch(r"-[a-zA-Z]+|--", arg)]
-    if "a" in flags or "A" in flags:
-        raise UsageError("arrays are not supported by the built-in shell", 2)
+    off = "".join(arg[1:] for arg in p.args if re.fullmatch(r"\+[a-zA-Z]+", arg))
+    args = [arg for arg in p.args if not re.fullmatch(r"[-+][a-zA-Z]+|--", arg)]
+    if not shell.bash and word != "export" and (bad := set(flags) & set("aAin")):
+        raise UsageError(f"bad option -{min(bad)}", 2)
     if word == "local" and not shell.locals:
-        raise UsageError("not in a function", 1)
+        raise UsageError("can only be used in a function" if shell.bash else "not in a function", 1)
+    if "f" in flags or "F" in flags:
+        return await _functions(p, args)
     if not args or "p" in flags:
-        names = shell.read_only if word == "readonly" else shell.exported if word == "export" else set(shell.variables)
-        for name in sorted(names & set(shell.variables)):
-            await p.out(f"{word} {name}='{shell.variables[name]}'\n")
-        return 0
+        return await _shown(p, word, args, flags)
     for arg in args:
         name, equals, value = arg.partition("=")
         append = name.endswith("+")
         name = name.removesuffix("+")
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name.partition("[")[0]):
             raise UsageError(f"{arg}: bad variable name", 2)
         if word == "export" and "n" in flags:
             shell.exported.discard(name)
             continue
-        if word in ("local", "declare", "typeset") and shell.locals and "g" not in flags:
-            shell.locals[-1].setdefault(name, shell.variables.get(name))
+        inside = word in ("local", "declare", "typeset") and shell.locals and "g" not in flags
+        if inside and name not in shell.locals[-1]:
+            shell.locals[-1][name] = shell.saved(name)
+            shell.arrays.pop(name, None)
+            shell.targets.pop(name, None)
             if not equals:
                 shell.variables.pop(name, None)
-        if equals:
-            shell.assign(name, shell.variables.get(name, "") + value if append else value)
+        _attributes(shell, name, flags if word != "export" else "", off)
+        if equals and "n" in flags:
+            shell.targets[name] = value
+        elif equals:
+            shell.assign(name, (shell.fetch(name) or "") + value if append else value)
         if word == "export" or "x" in flags:
             shell.exported.add(name)
         if word == "readonly" or "r" in flags:
@@ -77,20 +88,71 @@ async def _declare(p: Process) -> int:
     return 0
 
 
+def _attributes(shell: "Shell", name: str, flags: str, off: str) -> None:
+    if "i" in flags:
+        shell.integers.add(name)
+    if "i" in off:
+        shell.integers.discard(name)
+    if "x" in off:
+        shell.exported.discard(name)
+    if ("a" in flags or "A" in flags) and name not in shell.arrays:
+        value = shell.variables.get(name)
+        shell.arrays[name] = Array([] if value is None else [value], associative="A" in flags)
+
+
+async def _shown(p: Process, word: str, args: list[str], flags: str) -> int:
+    """Print the variables of a kind, or with -p those named."""
+    shell = p.shell
+    if args:
+        names = args
+    else:
+        known = {*shell.variables, *shell.arrays}
+        kind = shell.read_only if word == "readonly" else shell.exported if word == "export" else known
+        names = sorted(kind & known)
+    status = 0
+    for name in names:
+        array, value = shell.arrays.get(name), shell.variables.get(name)
+        if array is None and value is None:
+            await p.err(f"{shell.name}: {word}: {name}: not found\n")
+            status = 1
+        elif not shell.bash:
+            await p.out(f"{word} {name}='{value}'\n")
+        else:
+            letters = ("A" if array.associative else "a") if array is not None else ""
+            letters += "".join(
+                letter
+                for letter, held in (("i", shell.integers), ("r", shell.read_only), ("x", shell.exported))
+                if name in held
+            )
+            text = array.shown() if array is not None else Array([value or ""]).shown()[5:-1]
+            await p.out(f"declare -{letters or '-'} {name}={text}\n")
+    return status
+
+
+async def _functions(p: Process, names: list[str]) -> int:
+    """declare -F, declare -f: only whether there are such functions, not their text."""
+    known = p.shell.functions
+    for name in names or sorted(known):
+        if name in known:
+            await p.out(f"{name}\n" if names else f"declare -f {name}\n")
+    return int(any(name not in known for name in names))
+
+
 async def _unset(p: Process) -> int:
     shell = p.shell
     functions = False
     for arg in p.args:
-        if arg in ("-f", "-v"):
+        if arg in ("-f", "-v", "-n"):
             functions = arg == "-f"
+            if arg == "-n":
+                for name in p.args:
+                    shell.targets.pop(name, None)
         elif functions:
             shell.functions.pop(arg, None)
         elif arg in shell.read_only:
-            raise UsageError(f"{arg}: is read only", 2)
-        else:
-            if shell.variables.pop(arg, None) is None:
-                shell.functions.pop(arg, None)
-            shell.exported.discard(arg)
+            raise UsageError(f"{arg}: {'cannot unset: readonly variable' if shell.bash else 'is read only'}", 2)
+        elif not shell.unset(arg):
+            shell.functions.pop(arg, None)
     return 0
 
 
@@ -102,14 +164,18 @@ _LONG = {
     "allexport": "a",
     "noclobber": "C",
     "verbose": "v",
+    "errtrace": "E",
 }
+_WITHOUT_EFFECT = ("pipefail", "vi", "emacs", "posix", "monitor", "notify", "functrace", "history", "braceexpand")
+"""But pipefail, which has one under its own name."""
 
 
 async def _set(p: Process) -> int:
     shell, args = p.shell, list(p.args)
     if not args:
-        for name in sorted(shell.variables):
-            await p.out(f"{name}='{shell.variables[name]}'\n")
+        for name in sorted({*shell.variables, *shell.arrays}):
+            array = shell.arrays.get(name)
+            await p.out(f"{name}={array.shown()}\n" if array is not None else f"{name}='{shell.variables[name]}'\n")
         return 0
     while args:
         arg = args.pop(0)
@@ -120,7 +186,7 @@ async def _set(p: Process) -> int:
             letters = [char for char in arg[1:] if char != "o"]
             if args:
                 name = args.pop(0)
-                if name not in _LONG and name not in ("pipefail", "vi", "emacs"):
+                if name not in _LONG and name not in _WITHOUT_EFFECT:
                     raise UsageError(f"illegal option -o {name}", 2)
                 letters.append(_LONG.get(name, name))
         elif arg[:1] in "-+" and len(arg) > 1:
@@ -186,12 +252,12 @@ async def _getopts(p: Process) -> int:
 
 
 async def _let(p: Process) -> int:
-    from minikube_py.images.shell.arithmetic import ArithmeticSyntaxError, evaluate
+    from minikube_py.images.shell.arithmetic import ArithmeticSyntaxError
 
     value = 0
     for arg in p.args:
         try:
-            value = evaluate(arg, p.shell.variables)
+            value = Numbers(p.shell).value(arg)
         except ArithmeticSyntaxError as error:
             raise ExpansionError(str(error)) from None
     return int(not value)

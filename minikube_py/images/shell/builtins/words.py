@@ -2,7 +2,7 @@
 
 from minikube_py.images.shell.process import UsageError
 
-__all__ = ["number", "signal_name"]
+__all__ = ["number", "signal_name", "signal_number"]
 
 
 def number(text: str) -> int:
@@ -19,3 +19,8 @@ _SIGNALS = {"0": "EXIT", "1": "HUP", "2": "INT", "3": "QUIT", "9": "KILL", "10":
 def signal_name(text: str) -> str:
     """Return `TERM` for TERM, SIGTERM, 15."""
     return _SIGNALS.get(text, text.upper().removeprefix("SIG"))
+
+
+def signal_number(name: str) -> int:
+    """Return 15 for TERM."""
+    return next((int(number) for number, known in _SIGNALS.items() if known == name), 15)

@@ -6,6 +6,7 @@ import math
 import re
 
 from minikube_py.images.shell import conditions
+from minikube_py.images.shell.arrays import quoted
 from minikube_py.images.shell.process import Process, Tool, UsageError
 from minikube_py.images.shell.tools.options import read_options
 
@@ -58,7 +59,7 @@ async def _echo(p: Process) -> int:
     return 0
 
 
-_FORMAT = re.compile(r"%([-+ 0#]*)(\*|\d+)?(?:\.(\*|\d+))?([hlLjzt]*)([diouxXeEfFgGcsb%])")
+_FORMAT = re.compile(r"%([-+ 0#]*)(\*|\d+)?(?:\.(\*|\d+))?([hlLjzt]*)([diouxXeEfFgGcsbq%])")
 
 
 def _integer(text: str) -> int:
@@ -87,6 +88,13 @@ async def _printf(p: Process) -> int:
         await p.out(text)
         if stop or not values or len(values) == before:
             return status
+
+
+def escaped(text: str) -> str:
+    """Return text as bash's `printf %q` writes it."""
+    if not text or any(ord(char) < 32 for char in text):
+        return quoted(text)
+    return re.sub(r"([^\w@%+=:,./-])", r"\\\1", text)
 
 
 def _format_once(template: str, values: list[str]) -> tuple[str, bool, list[str]]:
@@ -125,6 +133,8 @@ def _format_once(template: str, values: list[str]) -> tuple[str, bool, list[str]
         spec = f"%{flags or ''}{width or ''}{'' if precision is None else '.' + precision}"
         if kind in "sc":
             out.append((spec + "s") % (value[:1] if kind == "c" else value))
+        elif kind == "q":
+            out.append((spec + "s") % escaped(value))
         elif kind == "b":
             piece, cut = unescape(value)
             out.append((spec + "s") % piece)

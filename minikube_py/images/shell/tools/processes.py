@@ -45,11 +45,13 @@ async def _sh(p: Process) -> int:
     shell.bash = name == "bash"
     shell.options = options - set("lsm")
     outer = p.shell
+    entry = None
     if outer.is_root:
         outer.main = shell
         shell.pid = outer.pid
     else:
-        shell.pid = table_of(p.container).pid()
+        entry = table_of(p.container).add(p.argv, shell.signal)
+        shell.pid = entry.pid
     try:
         if command:
             if not args:
@@ -67,6 +69,8 @@ async def _sh(p: Process) -> int:
         shell.positional = args
         return await converse(shell, outer.terminal if p.tty or interactive else None)
     finally:
+        if entry is not None:
+            table_of(p.container).remove(entry)
         await shell.end_jobs()
 
 
