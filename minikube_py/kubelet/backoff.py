@@ -7,7 +7,7 @@ Source: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restar
 
 from dataclasses import dataclass
 
-__all__ = ["INITIAL", "MAXIMUM", "Backoff"]
+__all__ = ["INITIAL", "MAXIMUM", "Backoff", "go_duration"]
 
 INITIAL = 10.0
 MAXIMUM = 300.0
@@ -31,3 +31,9 @@ class Backoff:
         """An attempt is made `now` after a failure at `event`: the next one waits longer."""
         self.delay = INITIAL if self._expired(event) else min(self.delay * 2, MAXIMUM)
         self.updated = now
+
+
+def go_duration(seconds: float) -> str:
+    """Return whole seconds as Go prints a duration: `40s`, `1m20s`, `5m0s`."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

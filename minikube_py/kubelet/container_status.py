@@ -3,7 +3,7 @@
 Stands for kubecontainer.Status and the kubelet's convertToAPIContainerStatuses.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -48,6 +48,8 @@ class ContainerState:
     pull_backoff: Backoff = field(default_factory=Backoff)
     probes: dict[ProbeKind, Probe] = field(default_factory=dict)
     killing: bool = False
+    ever_started: bool = False
+    """Some instance got past its startup probe."""
     done: bool = False
     """An init container that succeeded, or a container that is never restarted."""
 
@@ -58,6 +60,11 @@ class ContainerState:
     @property
     def running(self) -> bool:
         return self.running_since is not None
+
+    @property
+    def live(self) -> bool:
+        """Running, or about to."""
+        return self.running or self.starting
 
     @property
     def started(self) -> bool:
@@ -76,15 +83,15 @@ class ContainerState:
 
     @property
     def initialized(self) -> bool:
-        """Whether an init container or sidecar lets the next one start; a sidecar that crashed later holds nobody."""
-        return self.done or (self.role is Role.SIDECAR and (self.started or self.restarts > 0))
+        """Whether an init container or sidecar lets the next one start; a sidecar that crashes later holds nobody."""
+        return self.ever_started if self.role is Role.SIDECAR else self.done
 
     @property
-    def runnable_probes(self) -> Iterable[Probe]:
+    def runnable_probes(self) -> list[Probe]:
         """The probes that may run now: only the startup probe until it has succeeded, and not after."""
         startup = self.probes.get(ProbeKind.STARTUP)
         if startup is not None and not startup.succeeded:
-            return (startup,)
+            return [startup]
         return [p for p in self.probes.values() if p.kind is not ProbeKind.STARTUP]
 
     @property

@@ -11,7 +11,7 @@ import contextvars
 import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from minikube_py.kubelet.environment import ConfigError, container_environment
 from minikube_py.kubelet.handlers import HandlerRunner, Spawn
 from minikube_py.kubelet.mounts import PodFiles
 from minikube_py.kubelet.podactions import Event, Exited, Started, StartFailed
-from minikube_py.kubelet.prober import ProbeFailed
+from minikube_py.kubelet.prober import ProbeErrored, ProbeFailed
 from minikube_py.kubelet.sandbox import Sandbox
 from minikube_py.kubelet.volume_manager import VolumeManager, container_specs
 
@@ -38,6 +38,9 @@ __all__ = ["CURRENT", "Containers", "Instance"]
 
 CURRENT: contextvars.ContextVar[str] = contextvars.ContextVar("minikube_py_container", default="")
 """`namespace/pod/container` of the running code: by it the watchdog names who blocks the loop."""
+
+_LEAST_GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL, however long preStop took; kubelet: minimumGracePeriodInSeconds."""
 
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _TOKEN_SECONDS = 3607
@@ -60,15 +63,15 @@ class _Ready(asyncio.Event):
 class Instance:
     """One run of one container."""
 
-    __slots__ = ("attempt", "container", "log", "reason", "task")
+    __slots__ = ("attempt", "container", "ended", "log", "task")
 
     def __init__(self, container: Container, log: LineLog, attempt: int) -> None:
         self.container = container
         self.log = log
         self.attempt = attempt
         self.task: asyncio.Task[None] | None = None
-        self.reason = ""
-        """Why it is being killed, if it is."""
+        self.ended = False
+        """Its program has come to its end."""
 
 
 class Containers:
@@ -240,15 +243,6 @@ class Containers:
         written[said] = ""
         return PodFiles(mounted, self._volumes.folders, written, {said: _last_words(str(spec["name"]), attempt)})
 
-    def _up(self, name: str, attempt: int) -> None:
-        instance = self.instances.get(name)
-        if instance is None or instance.attempt != attempt or self._closed:
-            return
-        self._feed(Started(name))
-        hook = (self.spec_of(name).get("lifecycle") or {}).get("postStart")
-        if hook:
-            self._spawn(self._post_start(instance, hook), f"postStart {name}")
-
     async def _run(self, name: str, instance: Instance, main: Callable[[Container], Awaitable[int | None]]) -> None:
         container = instance.container
         code, message = 0, ""
@@ -268,13 +262,12 @@ class Containers:
             code, message = 1, f"{type(error).__name__}: {error}"
             container.write(traceback.format_exc())
         instance.log.close(self._kubelet.clock.now())
+        instance.ended = True
         if self._closed or self.instances.get(name) is not instance:
             return
         message = self._termination_message(name, instance, code, message)
-        if not container.ready.is_set():
-            container.ready._callback = lambda: None  # type: ignore[attr-defined]  # `_Ready`: no postStart any more
-            container.ready.set()
-            self._feed(Started(name))
+        container.started()
+        self._feed(Started(name))
         self._feed(Exited(name, code, message))
 
     def _termination_message(self, name: str, instance: Instance, code: int, message: str) -> str:
@@ -286,44 +279,90 @@ class Containers:
             return text[-2048:] or message
         return str(instance.container.extra.get("termination_message", message))[:4096]
 
-    async def kill(self, instance: Instance, message: str, grace: float | None = None) -> None:
-        """End one container: preStop, SIGTERM, the rest of the grace period, then SIGKILL."""
-        instance.reason = message
+    async def kill_all(self, names: Sequence[str], grace: float | None = None) -> None:
+        """End containers in this order: sidecars get SIGTERM when all before them have ended, preStop runs at once."""
+        live = [self.instances[name] for name in names if name in self.instances]
+        before: list[asyncio.Task[None]] = []
+        kills = []
+        for instance in live:
+            name = instance.container.name
+            self.event("Normal", "Killing", f"Stopping container {name}", name)
+            sidecar = any(c["name"] == name for c in meta.spec(self.pod).get("initContainers") or ())
+            kills.append(self.kill(instance, grace, after=tuple(before) if sidecar else ()))
+            before += [instance.task] if instance.task else []
+        await asyncio.gather(*kills)
+
+    async def kill(
+        self, instance: Instance, grace: float | None = None, *, after: Sequence[asyncio.Task[None]] = ()
+    ) -> None:
+        """End one container: preStop, then `after` others SIGTERM, the rest of the grace period, then SIGKILL."""
         container, task = instance.container, instance.task
         if task is None or task.done():
             return
         if grace is None:
             grace = float(meta.spec(self.pod).get("terminationGracePeriodSeconds", 30))
         deadline = time.monotonic() + grace
-        hook = (self.spec_of(container.name).get("lifecycle") or {}).get("preStop")
-        if hook and grace > 0:
-            try:
-                async with asyncio.timeout(grace):
-                    await self._hook(container, hook)
-            except (TimeoutError, ProbeFailed) as error:
-                self.event("Warning", "FailedPreStopHook", f"PreStopHook failed: {error}", container.name)
+        spec = self.spec_of(container.name)
+        if (hook := (spec.get("lifecycle") or {}).get("preStop")) and grace > 0:
+            await self._pre_stop(instance, spec, hook, deadline)
+        if (turn := [other for other in after if not other.done()]) and time.monotonic() < deadline:
+            await asyncio.wait(turn, timeout=deadline - time.monotonic())
         container.terminated.set()
         if container.stdin is not None:
             container.stdin.feed_eof()
-        remaining = deadline - time.monotonic()
         if not task.done():
-            await asyncio.wait((task,), timeout=max(remaining, 0.01))
+            left = deadline - time.monotonic()
+            await asyncio.wait((task,), timeout=max(left, min(grace, _LEAST_GRACE)))
         if not task.done():
             task.cancel()
             await asyncio.wait((task,), timeout=2.0)
 
-    async def _hook(self, container: Container, hook: Mapping[str, Any]) -> None:
-        spec = self.spec_of(container.name)
-        grace = float(meta.spec(self.pod).get("terminationGracePeriodSeconds", 30))
-        await self.handlers.run(container, spec, hook, grace)
+    async def _pre_stop(
+        self, instance: Instance, spec: Mapping[str, Any], hook: Mapping[str, Any], deadline: float
+    ) -> None:
+        """Run the hook until it ends, its container ends or the grace period does."""
+        container, task = instance.container, instance.task
+        assert task is not None
+        running = self._spawn(
+            self._hooked("PreStop", container, spec, hook), f"preStop {container.name}", self._kubelet.node_context()
+        )
+        try:
+            await asyncio.wait(
+                (running, task), timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            running.cancel()
+
+    async def _hooked(self, word: str, container: Container, spec: Mapping[str, Any], hook: Mapping[str, Any]) -> bool:
+        """Run a lifecycle hook; return whether it succeeded."""
+        try:
+            await self.handlers.hook(container, spec, hook)
+        except (ProbeFailed, ProbeErrored) as error:
+            self.event("Warning", f"Failed{word}Hook", f"{word}Hook failed: {error}", container.name)
+            return False
+        return True
+
+    def _up(self, name: str, attempt: int) -> None:
+        """The program has said that it runs."""
+        instance = self.instances.get(name)
+        if instance is None or instance.attempt != attempt or self._closed:
+            return
+        self.event("Normal", "Started", f"Started container {name}", name)
+        if (hook := (self.spec_of(name).get("lifecycle") or {}).get("postStart")) and not instance.ended:
+            self._spawn(self._post_start(instance, hook), f"postStart {name}", self._kubelet.node_context())
+        else:
+            self._feed(Started(name))
 
     async def _post_start(self, instance: Instance, hook: Mapping[str, Any]) -> None:
-        try:
-            await self._hook(instance.container, hook)
-        except ProbeFailed as error:
-            name = instance.container.name
-            self.event("Warning", "FailedPostStartHook", f"PostStartHook failed: {error}", name)
-            await self.kill(instance, "FailedPostStartHook")
+        """Run the hook; until it has succeeded the container doesn't count as running."""
+        name = instance.container.name
+        succeeded = await self._hooked("PostStart", instance.container, self.spec_of(name), hook)
+        if instance.ended or self._closed:
+            return
+        self._feed(Started(name))
+        if not succeeded:
+            self.event("Normal", "Killing", "FailedPostStartHook", name)
+            await self.kill(instance)
 
     def open_ports(self) -> None:
         """Services came or went: programs that listen on what Services want open the new ports."""

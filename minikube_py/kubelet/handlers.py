@@ -12,9 +12,8 @@ from typing import Any, Protocol
 from minikube_py.images import exec as images_exec
 from minikube_py.images.catalog import Catalog
 from minikube_py.images.container import Container
-from minikube_py.images.grpc_health import check as grpc_check
 from minikube_py.kubelet import prober
-from minikube_py.kubelet.prober import ProbeFailed
+from minikube_py.kubelet.prober import ProbeErrored, ProbeFailed
 from minikube_py.kubelet.sandbox import Sandbox
 
 __all__ = ["HandlerRunner", "Spawn"]
@@ -32,50 +31,70 @@ class Spawn(Protocol):
 
 
 class HandlerRunner:
-    """Runs the handlers of one pod's containers."""
+    """Runs the handlers of one pod's containers; to be called in the node's context."""
 
     def __init__(self, sandbox: Sandbox, catalog: Catalog, spawn: Spawn) -> None:
         self._sandbox = sandbox
         self._catalog = catalog
         self._spawn = spawn
 
-    async def run(
-        self, container: Container, spec: Mapping[str, Any], action: Mapping[str, Any], timeout: float
-    ) -> None:
-        """Do what the probe or hook `action` of a container says, in at most `timeout` seconds.
+    async def probe(self, container: Container, spec: Mapping[str, Any], probe: Mapping[str, Any]) -> str:
+        """Run a probe of a container; return a warning, or "".
 
-        Error handling: ProbeFailed, in the kubelet's words.
+        Error handling: ProbeFailed, and ProbeErrored where the kubelet throws the result away; in its words.
         """
-        ip = self._sandbox.ip
-        if "httpGet" in action:
-            get = action["httpGet"]
-            await prober.http_get(get, get.get("host") or ip, prober.port_number(get["port"], spec), timeout)
-        elif "tcpSocket" in action:
-            tcp = action["tcpSocket"]
+        ip, timeout = self._sandbox.ip, float(probe.get("timeoutSeconds") or 1)
+        if (get := probe.get("httpGet")) is not None:
+            return await prober.http_get(get, get.get("host") or ip, prober.port_number(get["port"], spec), timeout)
+        if (tcp := probe.get("tcpSocket")) is not None:
             await prober.tcp_socket(tcp.get("host") or ip, prober.port_number(tcp["port"], spec), timeout)
-        elif "grpc" in action:
-            await _grpc(ip, int(action["grpc"]["port"]), action["grpc"].get("service") or "", timeout)
-        elif "exec" in action:
-            await self._exec(container, action["exec"].get("command") or (), timeout)
-        elif "sleep" in action:
-            await asyncio.sleep(float(action["sleep"].get("seconds") or 0))
+        elif (grpc := probe.get("grpc")) is not None:
+            await prober.grpc(ip, int(grpc["port"]), grpc.get("service") or "", timeout)
+        elif (run := probe.get("exec")) is not None:
+            await self._exec(container, run.get("command") or (), timeout)
+        return ""
 
-    async def _exec(self, container: Container, command: Sequence[str], timeout: float) -> None:
+    async def hook(self, container: Container, spec: Mapping[str, Any], hook: Mapping[str, Any]) -> None:
+        """Run a lifecycle hook to its end.
+
+        Error handling: ProbeFailed or ProbeErrored. An HTTP answer is never one, whatever its status.
+        """
+        if (get := hook.get("httpGet")) is not None:
+            port = prober.port_number(get.get("port") or 80, spec)
+            host = get.get("host") or self._sandbox.ip
+            await prober.http_get(get, host, port, None, agent="kube-lifecycle/1.32", hook=True)
+        elif (run := hook.get("exec")) is not None:
+            await self._exec(container, run.get("command") or (), None)
+        elif (sleep := hook.get("sleep")) is not None:
+            await asyncio.sleep(float(sleep.get("seconds") or 0))
+        else:  # tcpSocket: the API still takes it, the kubelet doesn't
+            raise ProbeFailed(f"invalid handler: {', '.join(hook) or 'empty'}")
+
+    async def _exec(self, container: Container, command: Sequence[str], timeout: float | None) -> None:
         output: list[str] = []
         missing: set[str] = set()
         context = self._sandbox.namespace.context.copy()
         inner = replace(container, write=output.append, stdin=None)
         task = self._spawn(images_exec.run(inner, list(command), missing=missing), "exec", context)
-        message = ""
+        absent = ""
         try:
             async with asyncio.timeout(timeout):
                 code = await task
         except TimeoutError:
-            raise ProbeFailed(f"command {' '.join(command)!r} timed out") from None
+            what = " ".join(command)
+            raise ProbeFailed(f'command timed out: "{what}" timed out after {timeout:g}s') from None
         except (images_exec.NotFound, images_exec.PermissionDenied) as error:
-            code, message = 127, f"unable to start container process: {error}"
-        if code and not self._forgiven(container, missing):
-            raise ProbeFailed(message or "".join(output)[:_OUTPUT_LIMIT] or f"command exited with status {code}")
+            code, absent = 127, str(error)
+        finally:
+            task.cancel()
+        if not code or self._forgiven(container, missing):
+            return
+        if absent:
+            raise ProbeErrored(
+                "rpc error: code = Unknown desc = failed to exec in container: failed to start exec: OCI runtime exec "
+                f"failed: exec failed: unable to start container process: {absent}: unknown"
+            )
+        raise ProbeFailed("".join(output)[:_OUTPUT_LIMIT] or f"command exited with status {code}")
 
     def _forgiven(self, container: Container, missing: set[str]) -> bool:
         """Tell whether a command failed only for what a stand-in lacks and a real container of the image would have.
@@ -88,15 +107,3 @@ class HandlerRunner:
         if not self._catalog.known(container.image):
             return container.extra.get("shell_main") is None
         return any("/" not in name or name.startswith(("/bin/", "/usr/", "/opt/")) for name in missing)
-
-
-async def _grpc(host: str, port: int, service: str, timeout: float) -> None:
-    try:
-        async with asyncio.timeout(timeout):
-            ok, message = await grpc_check(host, port, service)
-    except TimeoutError:
-        raise ProbeFailed(f'timeout: failed to connect service "{host}:{port}" within {timeout:g}s') from None
-    except OSError as error:
-        raise ProbeFailed(f'error: failed to connect service "{host}:{port}": {error}') from None
-    if not ok:
-        raise ProbeFailed(message)

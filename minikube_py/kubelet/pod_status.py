@@ -12,26 +12,34 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.kubelet.container_status import ContainerState, Role
 
-__all__ = ["Conditions", "chosen", "phase", "qos_class"]
+__all__ = ["Conditions", "chosen", "init_failed", "phase", "qos_class"]
 
 
 def chosen(containers: Collection[ContainerState], *roles: Role) -> list[ContainerState]:
     return [container for container in containers if container.role in roles]
 
 
+def init_failed(containers: Collection[ContainerState], restart_policy: str) -> bool:
+    """Tell whether an init container has failed for good."""
+    return restart_policy == "Never" and any(
+        c.role is Role.INIT and c.terminated is not None and not (c.done or c.live) for c in containers
+    )
+
+
+def _begun(mains: Collection[ContainerState]) -> bool:
+    """Tell whether any of the main containers has ever run: then the pod stays initialized."""
+    return any(c.running or c.terminated or c.last for c in mains)
+
+
 def phase(
     containers: Collection[ContainerState], restart_policy: str, *, terminating: bool, deadline_exceeded: bool
 ) -> str:
     """Return the phase, as kubelet's getPhase."""
-    live = any(c.running or c.starting for c in containers)
-    if deadline_exceeded:
-        return "Running" if live else "Failed"
-    init = chosen(containers, Role.INIT, Role.SIDECAR)
-    failed_init = [c for c in init if c.role is Role.INIT and c.terminated and not (c.done or c.running or c.starting)]
-    if failed_init and restart_policy == "Never":
-        return "Failed"
-    mains = chosen(containers, Role.MAIN)
-    initialized = all(c.initialized for c in init)
+    live = any(c.live for c in containers)
+    init, mains = chosen(containers, Role.INIT, Role.SIDECAR), chosen(containers, Role.MAIN)
+    if not live and (deadline_exceeded or init_failed(containers, restart_policy)):
+        return "Failed"  # but never before its last container has ended
+    initialized = _begun(mains) or all(c.initialized for c in init)
     if not initialized or any(not c.running and not c.terminated and not c.last for c in mains):
         if terminating and not live and any(c.terminated for c in containers):
             return "Failed"
@@ -71,7 +79,8 @@ class Conditions:
     ) -> list[Object]:
         """Return the conditions of a pod in this phase; `gates` are its readinessGates."""
         unready = [c.name for c in chosen(containers, Role.MAIN, Role.SIDECAR) if not c.ready]
-        uninitialized = [c.name for c in chosen(containers, Role.INIT, Role.SIDECAR) if not c.initialized]
+        init, mains = chosen(containers, Role.INIT, Role.SIDECAR), chosen(containers, Role.MAIN)
+        uninitialized = [] if _begun(mains) else [c.name for c in init if not c.initialized]
         self._set("PodReadyToStartContainers", sandbox and phase not in ("Succeeded", "Failed"), now)
         if phase == "Succeeded":
             self._set("Initialized", True, now, "PodCompleted")

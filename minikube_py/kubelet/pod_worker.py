@@ -20,7 +20,6 @@ from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.cni.ipam import Exhausted
-from minikube_py.kubelet.container_status import Role
 from minikube_py.kubelet.containers import Containers, Instance
 from minikube_py.kubelet.environment import ConfigError
 from minikube_py.kubelet.podactions import (
@@ -30,6 +29,7 @@ from minikube_py.kubelet.podactions import (
     Event,
     Exited,
     Kill,
+    KillPod,
     PodChanged,
     Probed,
     RunProbe,
@@ -38,7 +38,7 @@ from minikube_py.kubelet.podactions import (
     Tick,
 )
 from minikube_py.kubelet.podstate import PodState
-from minikube_py.kubelet.prober import ProbeFailed
+from minikube_py.kubelet.prober import ProbeErrored, ProbeFailed
 from minikube_py.kubelet.probes import ProbeKind
 from minikube_py.kubelet.sandbox import Sandbox
 from minikube_py.kubelet.status_manager import StatusManager
@@ -83,6 +83,7 @@ class PodWorker:
         self._scope = TaskScope(f"pod {self.key}")
         self._timer: Timer | None = None
         self._due: float | None = None
+        self._revision = 0
         self.terminating = False
         self._closed = False
 
@@ -163,6 +164,9 @@ class PodWorker:
                 if (answer := self._do(command)) is not None:
                     pending.append(answer)
         self._arm()
+        if self.state.revision == self._revision:
+            return
+        self._revision = self.state.revision
         self._mark()
         if isinstance(event, Exited) and self.state.over and not self.terminating:
             self._spawn(self.sandbox.close(0.0), "release")
@@ -171,9 +175,11 @@ class PodWorker:
         match command:
             case Start(name, attempt, pull):
                 return self._containers.start(name, attempt, pull)
-            case Kill(name, message):
+            case Kill(name, grace):
                 if instance := self.instances.get(name):
-                    self._spawn(self._containers.kill(instance, message), f"kill {name}")
+                    self._spawn(self._containers.kill(instance, grace), f"kill {name}")
+            case KillPod():
+                self._spawn(self._containers.kill_all(self.state.live), "kill pod")
             case RunProbe(name, kind, attempt):
                 self._spawn(self._probe(name, kind, attempt), f"probe {name}", self._kubelet.node_context())
             case Emit(type_, reason, message, name):
@@ -220,16 +226,14 @@ class PodWorker:
         )
 
     async def _probe(self, name: str, kind: ProbeKind, attempt: int) -> None:
-        spec = self.spec_of(name)
-        probe = spec.get(kind.value) or {}
-        timeout = float(probe.get("timeoutSeconds") or 1)
-        instance = self.instances.get(name)
-        success, message = True, ""
+        spec, instance = self.spec_of(name), self.instances[name]
+        success: bool | None = True
         try:
-            if instance is not None:
-                await self._containers.handlers.run(instance.container, spec, probe, timeout)
+            message = await self._containers.handlers.probe(instance.container, spec, spec.get(kind.value) or {})
         except ProbeFailed as error:
             success, message = False, str(error)
+        except ProbeErrored as error:
+            success, message = None, str(error)
         self.feed(Probed(name, kind, success, message, attempt))
 
     # Change and end
@@ -252,30 +256,28 @@ class PodWorker:
         await self._kubelet.published()
         if self.namespace is not None:
             await self.namespace.first_bytes(_FIRST_BYTES)
-        live = [self.instances[name] for name in self.state.live if name in self.instances]
-        for instance in live:
-            name = instance.container.name
-            self._event("Normal", "Killing", f"Stopping container {name}", name)
         if forced:
-            for instance in live:
-                instance.container.terminated.set()
-            if tasks := self.tasks():  # servers that know how to finish keep-alive connections do so without a loss
-                await asyncio.wait(tasks, timeout=_FORCED_DRAIN / 4)
-            await self.sandbox.close(self._left(_FORCED_DRAIN, started))
-            for instance in live:
-                if instance.task:
-                    instance.task.cancel()
+            await self._abandon(started)
         else:
-            sidecars = {name for name in self.state.live if self.state.role(name) is Role.SIDECAR}
-            mains = [i for i in live if i.container.name not in sidecars]
-            await asyncio.gather(*(self._containers.kill(i, "", self._left(grace, started)) for i in mains))
-            for instance in live:
-                if instance.container.name in sidecars:
-                    await self._containers.kill(instance, "", self._left(grace, started))
+            await self._containers.kill_all(self.state.live, self._left(grace, started))
             await self.sandbox.close(min(self._left(grace, started), _FORCED_DRAIN))
         if meta.terminating(self.pod) and self.pod["metadata"].get("finalizers"):
             self._status.write()
         await self._finish()
+
+    async def _abandon(self, started: float) -> None:
+        """The pod is gone from the API: end it now, but let requests in flight finish."""
+        live = [self.instances[name] for name in self.state.live if name in self.instances]
+        for instance in live:
+            name = instance.container.name
+            self._event("Normal", "Killing", f"Stopping container {name}", name)
+            instance.container.terminated.set()
+        if tasks := self.tasks():  # servers that know how to finish keep-alive connections do so without a loss
+            await asyncio.wait(tasks, timeout=_FORCED_DRAIN / 4)
+        await self.sandbox.close(self._left(_FORCED_DRAIN, started))
+        for instance in live:
+            if instance.task:
+                instance.task.cancel()
 
     @staticmethod
     def _left(grace: float, started: float) -> float:

@@ -16,6 +16,7 @@ __all__ = [
     "Event",
     "Exited",
     "Kill",
+    "KillPod",
     "PodChanged",
     "Probed",
     "RunProbe",
@@ -66,8 +67,10 @@ class StartFailed:
 class Probed:
     container: str
     kind: ProbeKind
-    success: bool
+    success: bool | None
+    """None: the probe could not be made, which counts as nothing."""
     message: str = ""
+    """Why it failed; of a success, a warning."""
     attempt: int = 0
     """The restart count of the instance that was probed: a late result says nothing about its successor."""
 
@@ -109,7 +112,13 @@ class Kill:
     """End a running container gracefully; `Exited` follows."""
 
     container: str
-    message: str
+    grace: float | None = None
+    """Seconds; None: the pod's terminationGracePeriodSeconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillPod:
+    """End all containers gracefully: sidecars after the others, the last one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,4 +138,4 @@ class Emit:
     container: str = ""
 
 
-Command: TypeAlias = Start | Kill | RunProbe | Emit
+Command: TypeAlias = Start | Kill | KillPod | RunProbe | Emit

@@ -16,8 +16,9 @@ from typing import Any
 from minikube_py.aiokit.clock import rfc3339
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
+from minikube_py.kubelet.backoff import go_duration
 from minikube_py.kubelet.container_status import ContainerState, Role
-from minikube_py.kubelet.pod_status import Conditions, chosen, phase, qos_class
+from minikube_py.kubelet.pod_status import Conditions, chosen, init_failed, phase, qos_class
 from minikube_py.kubelet.podactions import (
     Begin,
     Command,
@@ -25,6 +26,7 @@ from minikube_py.kubelet.podactions import (
     Event,
     Exited,
     Kill,
+    KillPod,
     PodChanged,
     Probed,
     RunProbe,
@@ -43,6 +45,9 @@ _PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull")
 _SYNC = 1.0
 """Seconds until a failed start is looked at again; the kubelet's own period is 10 s, which nobody would wait for."""
 
+_DEADLINE_EXCEEDED = "Pod was active on the node longer than the specified deadline"
+_TICK = Tick()
+
 
 class PodState:
     """What the kubelet knows of one pod."""
@@ -50,6 +55,8 @@ class PodState:
     def __init__(self, pod: Object) -> None:
         spec = meta.spec(pod)
         self._pod = pod
+        self.revision = 0
+        """Grows with each event that may have changed the status: most probes don't."""
         self._identity = f"{meta.name(pod)}_{meta.namespace(pod)}({meta.uid(pod)})"
         self._restart_policy: str = spec.get("restartPolicy") or "Always"
         self._containers: dict[str, ContainerState] = {}
@@ -66,6 +73,8 @@ class PodState:
         self._conditions = Conditions(pod)
         self._active_deadline: float | None = None
         self._deadline_exceeded = False
+        self._killed = False
+        """The pod's containers were told to end because it is finished."""
 
     def _add(self, spec: Mapping[str, Any], role: Role) -> ContainerState:
         added = ContainerState(spec, role, len(self._containers), meta.uid(self._pod))
@@ -100,15 +109,14 @@ class PodState:
     @property
     def live(self) -> list[str]:
         """The containers that run now or are about to, in the order in which to stop them (sidecars last)."""
-        found = [c for c in self._containers.values() if c.running or c.starting]
+        found = [c for c in self._containers.values() if c.live]
         return [c.name for c in sorted(found, key=lambda c: (c.role is Role.SIDECAR, -c.order))]
 
     def deadline(self) -> float | None:
         """Return when the next thing is due by itself."""
         times = [c.retry_at for c in self._containers.values() if c.retry_at is not None]
         for container in self._containers.values():
-            if container.running and not container.killing:
-                times += [p.due for p in container.runnable_probes if p.due is not None]
+            times += [p.due for p in self._probes(container) if p.due is not None]
         if self._active_deadline is not None and not self._deadline_exceeded:
             times.append(self._active_deadline)
         return min(times, default=None)
@@ -118,6 +126,7 @@ class PodState:
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take one event and return what is to be done, in order."""
         commands: list[Command] = []
+        changed = True
         match event:
             case Begin():
                 self._sandbox = event
@@ -125,14 +134,13 @@ class PodState:
                 if (limit := meta.spec(self._pod).get("activeDeadlineSeconds")) is not None:
                     self._active_deadline = now + float(limit)
             case Started(name):
-                self._started(self._containers[name], now, commands)
+                self._started(self._containers[name], now)
             case Exited(name, code, message, reason):
                 self._exited(self._containers[name], code, message, reason, now)
             case StartFailed(name, reason, message):
                 self._start_failed(self._containers[name], reason, message, now, commands)
-            case Probed(name, kind, success, message, attempt):
-                if name in self._containers:
-                    self._probed(self._containers[name], kind, success, message, attempt, now, commands)
+            case Probed():
+                changed = self._probed(event, now, commands)
             case PodChanged(pod):
                 self._changed(pod, commands)
             case Terminate():
@@ -142,6 +150,7 @@ class PodState:
             case Tick():
                 pass
         self._advance(now, commands)
+        self.revision += changed and not (event == _TICK and all(isinstance(c, RunProbe) for c in commands))
         return commands
 
     def _changed(self, pod: Object, commands: list[Command]) -> None:
@@ -161,9 +170,9 @@ class PodState:
                 if changed and container.running and not container.killing:
                     container.killing = True
                     message = f"Container {container.name} definition changed, will be restarted"
-                    commands += [Emit("Normal", "Killing", message, container.name), Kill(container.name, message)]
+                    commands += [Emit("Normal", "Killing", message, container.name), Kill(container.name)]
 
-    def _started(self, container: ContainerState, now: float, commands: list[Command]) -> None:
+    def _started(self, container: ContainerState, now: float) -> None:
         if container.running:
             return
         container.starting = False
@@ -176,29 +185,29 @@ class PodState:
             for kind in KINDS
             if container.spec.get(kind.value) is not None and container.role in (Role.MAIN, Role.SIDECAR)
         }
-        message = f"Started container {container.name}"
-        commands.append(Emit("Normal", "Started", message, container.name))
+        container.ever_started = container.ever_started or container.started
 
     def _exited(self, container: ContainerState, code: int, message: str, reason: str, now: float) -> None:
         container.exited(code, reason, message, now)
         if not self._restarts(container, code):
             container.done = container.role is not Role.INIT or code == 0
-            if container.role is Role.INIT and code and self._restart_policy == "Never":
-                self._fail_unstarted()
 
     def _restarts(self, container: ContainerState, code: int) -> bool:
         if self._terminating or container.role is Role.EPHEMERAL or self._deadline_exceeded:
             return False
         if container.role is Role.SIDECAR:
-            return any(c.role in (Role.MAIN, Role.INIT) and not c.done for c in self._containers.values())
+            return not self._finished
         if container.role is Role.INIT:
             return code != 0 and self._restart_policy != "Never"
         return self._restart_policy == "Always" or (self._restart_policy == "OnFailure" and code != 0)
 
-    def _fail_unstarted(self) -> None:
-        """An init container failed for good: what was to come after it never starts."""
-        for container in self._containers.values():
-            container.retry_at = None
+    @property
+    def _finished(self) -> bool:
+        """Whether all that is left to do is to end: the main containers are done, or an init container failed."""
+        containers = self._containers.values()
+        if init_failed(containers, self._restart_policy):
+            return True
+        return all(c.done for c in chosen(containers, Role.MAIN))
 
     def _start_failed(
         self, container: ContainerState, reason: str, message: str, now: float, commands: list[Command]
@@ -215,68 +224,79 @@ class PodState:
             commands.append(Emit("Warning", "Failed", f"Error: {message}", container.name))
             container.retry_at = now + _SYNC
 
-    def _probed(
-        self,
-        container: ContainerState,
-        kind: ProbeKind,
-        success: bool,
-        message: str,
-        attempt: int,
-        now: float,
-        commands: list[Command],
-    ) -> None:
-        probe = container.probes.get(kind)
-        if probe is None or attempt != container.restarts or not container.running:
-            return
-        reached = probe.result(success, now)
-        if not success:
-            commands.append(Emit("Warning", "Unhealthy", f"{kind.word} probe failed: {message}", container.name))
+    def _probed(self, event: Probed, now: float, commands: list[Command]) -> bool:
+        """Count a probe's result; return whether it changes what the container is."""
+        container, kind = self._containers.get(event.container), event.kind
+        probe = container.probes.get(kind) if container else None
+        if container is None or probe is None or event.attempt != container.restarts or not container.running:
+            return False
+        if event.success is None:
+            probe.missed(now)
+            text = f"{kind.word} probe errored and resulted in unknown state: {event.message}"
+            commands.append(Emit("Warning", "Unhealthy", text, container.name))
+            return False
+        reached = probe.result(event.success, now)
+        if not event.success:
+            commands.append(Emit("Warning", "Unhealthy", f"{kind.word} probe failed: {event.message}", container.name))
+        elif event.message:
+            text = f"{kind.word} probe warning: {event.message}"
+            commands.append(Emit("Warning", "ProbeWarning", text, container.name))
         if not reached:
-            return
-        if success and kind is ProbeKind.STARTUP:  # the others start now, not at the next round number
+            return False
+        if event.success and kind is ProbeKind.STARTUP:  # the others start now, not at the next round number
+            container.ever_started = True
             for other in container.probes.values():
                 if other.kind is not ProbeKind.STARTUP and container.running_since is not None:
                     other.due = max(now, container.running_since + other.initial_delay)
-        elif not success and kind is not ProbeKind.READINESS and not container.killing and not self._terminating:
+        elif not event.success and kind is not ProbeKind.READINESS and not container.killing and not self._ending:
             container.killing = True
             text = f"Container {container.name} failed {kind.word.lower()} probe"
             if self._restarts(container, 137):
                 text += ", will be restarted"
-            commands += [Emit("Normal", "Killing", text, container.name), Kill(container.name, text)]
+            commands += [Emit("Normal", "Killing", text, container.name), Kill(container.name, probe.grace)]
+        return True
+
+    @property
+    def _ending(self) -> bool:
+        return self._terminating or self._deadline_exceeded
 
     def _advance(self, now: float, commands: list[Command]) -> None:
         """Do whatever is possible and due."""
-        if self._sandbox is None or self._terminating:
+        if self._sandbox is None:
             return
-        if self._active_deadline is not None and now >= self._active_deadline and not self._deadline_exceeded:
+        if self._active_deadline is not None and now >= self._active_deadline and not self._ending:
             self._deadline_exceeded = True
-            message = "Pod was active on the node longer than the specified deadline"
-            commands.append(Emit("Normal", "DeadlineExceeded", message))
-            commands += [Kill(name, message) for name in self.live]
-        if self._deadline_exceeded:
-            return
-        self._run_probes(now, commands)
+            commands += [Emit("Normal", "DeadlineExceeded", _DEADLINE_EXCEEDED), KillPod()]
         for container in self._containers.values():
-            if container.role in (Role.INIT, Role.SIDECAR):
-                self._try_start(container, now, commands)
-                blocked = not container.started if container.role is Role.SIDECAR else not container.done
-                if blocked and not (container.role is Role.SIDECAR and container.restarts and container.terminated):
-                    return  # the next one has to wait; a sidecar that crashed later holds nobody back
-        for container in self._containers.values():
-            if container.role is Role.MAIN:
-                if container.waiting == ("PodInitializing", ""):
-                    container.waiting = ("ContainerCreating", "")
-                self._try_start(container, now, commands)
-        self._stop_sidecars(commands)
-
-    def _run_probes(self, now: float, commands: list[Command]) -> None:
-        for container in self._containers.values():
-            if not container.running or container.killing:
-                continue
-            for probe in container.runnable_probes:
+            for probe in self._probes(container):
                 if probe.due is not None and probe.due <= now:
                     probe.begin()
                     commands.append(RunProbe(container.name, probe.kind, container.restarts))
+        if self._ending:
+            return
+        if self._finished:
+            if not self._killed and self.live:
+                self._killed = True
+                commands.append(KillPod())
+            return
+        mains = chosen(self._containers.values(), Role.MAIN)
+        for container in chosen(self._containers.values(), Role.INIT, Role.SIDECAR):
+            self._try_start(container, now, commands)
+            if not container.initialized and not any(c.instance for c in mains):
+                return  # the next one has to wait; a sidecar that crashes later holds nobody back
+        for container in mains:
+            if container.waiting == ("PodInitializing", ""):
+                container.waiting = ("ContainerCreating", "")
+            self._try_start(container, now, commands)
+            if container.starting and (container.spec.get("lifecycle") or {}).get("postStart"):
+                return  # the kubelet starts them one by one, hooks included
+
+    def _probes(self, container: ContainerState) -> list[Probe]:
+        """Return the probes that run while the pod is what it is: when it ends, readiness alone."""
+        if not container.running or container.killing or not container.probes:
+            return []
+        probes = container.runnable_probes
+        return [p for p in probes if p.kind is ProbeKind.READINESS] if self._ending else probes
 
     def _try_start(self, container: ContainerState, now: float, commands: list[Command]) -> None:
         if container.running or container.starting or container.done:
@@ -293,8 +313,6 @@ class PodState:
         container.starting = True
         container.retry_at = None
         container.instance += 1
-        if container.waiting is not None and container.waiting[0] == "PodInitializing":
-            container.waiting = ("PodInitializing", "")
         commands.append(Start(container.name, container.restarts, pull=container.instance == 1))
 
     def _try_restart(self, container: ContainerState, now: float, commands: list[Command]) -> None:
@@ -304,10 +322,7 @@ class PodState:
             return
         due = container.backoff.until(container.finished_at)
         if now < due:
-            delay = f"{container.backoff.delay:.0f}s"
-            if container.backoff.delay >= 60:
-                minutes, seconds = divmod(int(container.backoff.delay), 60)
-                delay = f"{minutes}m{seconds}s"
+            delay = go_duration(container.backoff.delay)
             container.waiting = (
                 "CrashLoopBackOff",
                 f"back-off {delay} restarting failed container={container.name} pod={self._identity}",
@@ -340,17 +355,6 @@ class PodState:
         container.instance -= 1  # this instance never came to be
         self._start(container, commands)
 
-    def _stop_sidecars(self, commands: list[Command]) -> None:
-        """When every main container is done for good, sidecars end, the last one first."""
-        mains = [c for c in self._containers.values() if c.role is Role.MAIN]
-        if not mains or not all(c.done for c in mains):
-            return
-        for container in self._containers.values():
-            if container.role is Role.SIDECAR and container.running and not container.killing:
-                container.killing = True
-                message = f"Stopping container {container.name}"
-                commands += [Emit("Normal", "Killing", message, container.name), Kill(container.name, message)]
-
     # Status
 
     def _phase(self) -> str:
@@ -381,9 +385,9 @@ class PodState:
             pod_status["podIPs"] = [{"ip": self._sandbox.pod_ip}]
         if self._start_time is not None:
             pod_status["startTime"] = rfc3339(self._start_time)
-        if self._deadline_exceeded:
+        if self._deadline_exceeded and reached == "Failed":
             pod_status["reason"] = "DeadlineExceeded"
-            pod_status["message"] = "Pod was active on the node longer than the specified deadline"
+            pod_status["message"] = _DEADLINE_EXCEEDED
         for field_name, roles in (
             ("initContainerStatuses", (Role.INIT, Role.SIDECAR)),
             ("containerStatuses", (Role.MAIN,)),

@@ -1,93 +1,265 @@
 """Asking a container how it is: httpGet, tcpSocket and grpc over real sockets, from whichever context it runs in.
 
 Stands for pkg/probe of Kubernetes, in its words. Run it in a task with the *node's* context: probes come from the node.
-Leaves out: following redirects (any status from 200 to 399 is a success, as Kubernetes treats a redirect elsewhere).
+A thousand pods are probed all day, so plain requests use bare sockets and no streams: connect, send, receive, close.
 """
 
 import asyncio
+import re
+import socket
 import ssl
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+from urllib.parse import SplitResult, urljoin, urlsplit
 
-__all__ = ["ProbeFailed", "http_get", "port_number", "tcp_socket"]
+from minikube_py.images.grpc_health import check as grpc_check
+
+__all__ = ["ProbeErrored", "ProbeFailed", "grpc", "http_get", "port_number", "tcp_socket"]
 
 _BODY_LIMIT = 10 * 1024
 """Kubernetes: maxRespBodyLength."""
+
+_HEAD_LIMIT = 1 << 20
+"""Go's net/http gives up on a longer header."""
+
+_REDIRECTS = 10
 
 
 class ProbeFailed(Exception):
     """The probe's answer is no; the message is what the event shows."""
 
 
+class ProbeErrored(Exception):
+    """The probe has no answer, which counts neither as success nor as failure; the event says why."""
+
+
 def port_number(value: Any, container: Mapping[str, Any]) -> int:
     """Resolve a probe's port, which may be a name of the container's own ports.
 
-    Error handling: ProbeFailed in the kubelet's words when there is no such name.
+    Error handling: ProbeErrored in the kubelet's words when there is no such name.
     """
     if isinstance(value, int) or str(value).isdigit():
         return int(value)
     for port in container.get("ports") or ():
         if port.get("name") == value:
             return int(port["containerPort"])
-    raise ProbeFailed(f"couldn't find port: {value}")
+    raise ProbeErrored(f'strconv.Atoi: parsing "{value}": invalid syntax')
 
 
-async def _connect(
-    host: str, port: int, tls: ssl.SSLContext | None = None
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection(host, port, ssl=tls)
+class _Connection(Protocol):
+    async def send(self, data: bytes) -> None: ...
+
+    async def receive(self) -> bytes: ...
+
+    def close(self) -> None: ...
 
 
-def _dial_error(host: str, port: int, error: OSError) -> str:
-    if isinstance(error, ConnectionRefusedError):
-        return f"dial tcp {host}:{port}: connect: connection refused"
-    return f"dial tcp {host}:{port}: {error.strerror or error}"
+class _Plain:
+    """A TCP connection without streams."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._sock.setblocking(False)
+
+    async def connect(self, host: str, port: int) -> None:
+        await self._loop.sock_connect(self._sock, (host, port))
+
+    async def send(self, data: bytes) -> None:
+        await self._loop.sock_sendall(self._sock, data)
+
+    async def receive(self) -> bytes:
+        return await self._loop.sock_recv(self._sock, 65536)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class _Tls:
+    """A TLS connection whose certificate nobody looks at, as with the kubelet's."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def receive(self) -> bytes:
+        return await self._reader.read(65536)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+async def _dial(host: str, port: int, *, tls: bool = False) -> _Connection:
+    """Connect; ProbeFailed says in Go's words why that doesn't work."""
+    try:
+        if tls:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            return _Tls(*await asyncio.open_connection(host, port, ssl=context))
+        connection = _Plain()
+        try:
+            await connection.connect(host, port)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+    except ConnectionRefusedError:
+        raise ProbeFailed(f"dial tcp {host}:{port}: connect: connection refused") from None
+    except socket.gaierror:
+        raise ProbeFailed(f"dial tcp: lookup {host}: no such host") from None
+    except ssl.SSLError as error:
+        plain = "WRONG_VERSION_NUMBER" in str(error) or "HTTP_REQUEST" in str(error)
+        why = "http: server gave HTTP response to HTTPS client" if plain else f"tls: {error.reason or error}"
+        raise ProbeFailed(why) from None
+    except OSError as error:
+        raise ProbeFailed(f"dial tcp {host}:{port}: connect: {(error.strerror or str(error)).lower()}") from None
 
 
 async def tcp_socket(host: str, port: int, timeout: float) -> None:
     """Open and close a connection; ProbeFailed when that doesn't work within `timeout` seconds."""
     try:
         async with asyncio.timeout(timeout):
-            _, writer = await _connect(host, port)
+            connection = await _dial(host, port)
     except TimeoutError:
         raise ProbeFailed(f"dial tcp {host}:{port}: i/o timeout") from None
-    except OSError as error:
-        raise ProbeFailed(_dial_error(host, port, error)) from None
-    writer.close()
+    connection.close()
 
 
-async def http_get(action: Mapping[str, Any], host: str, port: int, timeout: float) -> None:
-    """Make the GET of a probe or hook; ProbeFailed unless the status is 200 to 399."""
-    scheme = str(action.get("scheme") or "HTTP").lower()
-    path = str(action.get("path") or "/")
-    path = path if path.startswith("/") else f"/{path}"
-    url = f"{scheme}://{host}:{port}{path}"
-    headers = {"Host": f"{host}:{port}", "User-Agent": "kube-probe/1.32", "Accept": "*/*", "Connection": "close"}
-    for header in action.get("httpHeaders") or ():
-        known = next((name for name in headers if name.lower() == str(header["name"]).lower()), header["name"])
-        headers[known] = str(header.get("value", ""))
-    request = "".join((f"GET {path} HTTP/1.1\r\n", *(f"{k}: {v}\r\n" for k, v in headers.items()), "\r\n"))
-    tls = None
-    if scheme == "https":  # Kubernetes skips verification here, too
-        tls = ssl.create_default_context()
-        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    writer: asyncio.StreamWriter | None = None
+async def grpc(host: str, port: int, service: str, timeout: float) -> None:
+    """Ask the health service; ProbeFailed unless it says SERVING within `timeout` seconds."""
+    where = f'service "{host}:{port}"'
+    connected = True
     try:
         async with asyncio.timeout(timeout):
-            reader, writer = await _connect(host, port, tls)
-            writer.write(request.encode("latin-1", "replace"))
-            status_line = await reader.readline()
-            await reader.read(_BODY_LIMIT)  # a server that is cut off in its answer would log an error
+            try:
+                ok, message = await grpc_check(host, port, service)
+            except OSError:  # grpc-go dials until its time is over
+                connected = False
+                await asyncio.Event().wait()
     except TimeoutError:
-        waiting = "Client.Timeout exceeded while awaiting headers"
-        raise ProbeFailed(f'Get "{url}": context deadline exceeded ({waiting})') from None
-    except OSError as error:
-        raise ProbeFailed(f'Get "{url}": {_dial_error(host, port, error)}') from None
-    finally:
-        if writer is not None:
-            writer.close()
-    parts = status_line.split()
-    if len(parts) < 2 or not parts[1].isdigit():
-        raise ProbeFailed(f'Get "{url}": EOF' if not status_line else f'Get "{url}": malformed HTTP response')
-    if not 200 <= int(parts[1]) < 400:
-        raise ProbeFailed(f"HTTP probe failed with statuscode: {parts[1].decode()}")
+        if connected:
+            raise ProbeFailed(f"timeout: health rpc did not complete within {timeout:g}s") from None
+        raise ProbeFailed(
+            f"timeout: failed to connect {where} within {timeout:g}s: context deadline exceeded"
+        ) from None
+    if not ok:
+        raise ProbeFailed(message)
+
+
+class _Answer:
+    """An HTTP answer as far as it has come."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it is here, or as much as anybody reads."""
+        length = self.headers.get("content-length", "")
+        if self.status in (204, 304):
+            return True
+        return len(self.body) >= (min(int(length), _BODY_LIMIT) if length.isdigit() else _BODY_LIMIT)
+
+    @classmethod
+    def parse(cls, data: bytes) -> "_Answer | None":
+        """Return the answer once its header is complete; ProbeFailed if this is no HTTP."""
+        if not re.match(rb"HTTP/1\.[01] [1-9]\d\d", data[:12]) and (len(data) >= 12 or b"\n" in data):
+            line = data.split(b"\n", 1)[0].rstrip(b"\r")[:100].decode("latin-1")
+            broken = "net/http: HTTP/1.x transport connection broken"
+            raise ProbeFailed(f'{broken}: malformed HTTP response "{line}"')
+        head, found, body = data.partition(b"\r\n\r\n")
+        if not found:
+            if len(data) > _HEAD_LIMIT:
+                raise ProbeFailed("net/http: server response headers exceeded 1048576 bytes; aborted")
+            return None
+        if data[9:10] == b"1":  # 100 Continue, 103 Early Hints: the answer is still to come
+            return cls.parse(body) if body else None
+        lines = head.decode("latin-1").split("\r\n")
+        headers = {
+            name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+        }
+        return cls(int(data[9:12]), headers, body)
+
+
+def _request(url: SplitResult, headers: Iterable[Mapping[str, Any]], agent: str) -> bytes:
+    given = [(str(h["name"]), str(h.get("value", ""))) for h in headers]
+    names = {name.lower() for name, _ in given}
+    host = next((value for name, value in given if name.lower() == "host" and value), url.netloc)
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    sent = [("Host", host)]
+    sent += [(name, value) for name, value in (("User-Agent", agent), ("Accept", "*/*")) if name.lower() not in names]
+    sent += [(name, value) for name, value in given if name.lower() != "host" and value]
+    sent.append(("Connection", "close"))
+    return "".join((f"GET {target} HTTP/1.1\r\n", *(f"{k}: {v}\r\n" for k, v in sent), "\r\n")).encode("utf-8")
+
+
+async def http_get(
+    action: Mapping[str, Any],
+    host: str,
+    port: int,
+    timeout: float | None,
+    *,
+    agent: str = "kube-probe/1.32",
+    hook: bool = False,
+) -> str:
+    """Make the GET of a probe, following redirects on the same host; return a warning, or "".
+
+    A redirect elsewhere is a success with a warning. A lifecycle `hook` is content with any answer at all.
+    Error handling: ProbeFailed unless the status is 200 to 399; ProbeErrored when its body doesn't come to an end.
+    """
+    scheme = str(action.get("scheme") or "HTTP").lower()
+    path = str(action.get("path") or "/")
+    url = urlsplit(f"{scheme}://{host}:{port}{path if path.startswith('/') else f'/{path}'}")
+    headers = action.get("httpHeaders") or ()
+    where, answer = f"{host}:{port}", None
+    connected = False
+    try:
+        async with asyncio.timeout(timeout):
+            for _ in range(_REDIRECTS):
+                connected, answer = False, None
+                to = url.port or (443 if url.scheme == "https" else 80)
+                where = f"{url.hostname}:{to}"
+                connection = await _dial(url.hostname or host, to, tls=url.scheme == "https")
+                connected = True
+                try:
+                    await connection.send(_request(url, headers, agent))
+                    data = b""
+                    while answer is None or not answer.complete:
+                        if not (more := await connection.receive()):
+                            break
+                        data += more
+                        answer = _Answer.parse(data)
+                finally:
+                    connection.close()
+                if answer is None:
+                    raise ProbeFailed("EOF")
+                location = answer.headers.get("location")
+                if not location or answer.status not in (301, 302, 303, 307, 308):
+                    break
+                target = urlsplit(urljoin(url.geturl(), location))
+                if target.hostname != host:
+                    break
+                url = target
+            else:
+                raise ProbeFailed(f"stopped after {_REDIRECTS} redirects")
+    except TimeoutError:
+        if answer is not None:
+            raise ProbeErrored(
+                "context deadline exceeded (Client.Timeout or context cancellation while reading body)"
+            ) from None
+        why = "context deadline exceeded" if connected else f"dial tcp {where}: i/o timeout"
+        raise ProbeFailed(f'Get "{url.geturl()}": {why} (Client.Timeout exceeded while awaiting headers)') from None
+    except ProbeFailed as failed:
+        raise ProbeFailed(f'Get "{url.geturl()}": {failed}') from None
+    except ConnectionError:
+        raise ProbeFailed(f'Get "{url.geturl()}": read tcp {where}: read: connection reset by peer') from None
+    if hook or 200 <= answer.status < 300:
+        return ""
+    if 300 <= answer.status < 400:
+        body = answer.body[:_BODY_LIMIT].decode("utf-8", "replace")
+        return f"Probe terminated redirects, Response body: {body}"
+    raise ProbeFailed(f"HTTP probe failed with statuscode: {answer.status}")

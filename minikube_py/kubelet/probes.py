@@ -38,7 +38,8 @@ class Probe:
     initial_delay: float
     success_threshold: int
     failure_threshold: int
-    timeout: float
+    grace: float | None
+    """terminationGracePeriodSeconds of the probe's own."""
     due: float | None = None
     """When it is to run next; None while it runs, or may not run."""
     running: bool = False
@@ -56,7 +57,7 @@ class Probe:
             initial_delay=float(spec.get("initialDelaySeconds") or 0),
             success_threshold=int(spec.get("successThreshold") or 1),
             failure_threshold=int(spec.get("failureThreshold") or 3),
-            timeout=float(spec.get("timeoutSeconds") or 1),
+            grace=None if (grace := spec.get("terminationGracePeriodSeconds")) is None else float(grace),
             succeeded=kind is ProbeKind.LIVENESS,
         )
         probe.due = started_at + probe.initial_delay
@@ -66,10 +67,14 @@ class Probe:
         self.running = True
         self.due = None
 
-    def result(self, success: bool, now: float) -> bool:
-        """Count a result; return whether the sum of results has just reached a threshold."""
+    def missed(self, now: float) -> None:
+        """There was no answer that could be counted."""
         self.running = False
         self.due = now + self.period
+
+    def result(self, success: bool, now: float) -> bool:
+        """Count a result; return whether the sum of results has just reached a threshold."""
+        self.missed(now)
         if success:
             self.successes, self.failures = self.successes + 1, 0
             if self.successes < self.success_threshold:

@@ -10,6 +10,7 @@ from minikube_py.kubelet.podactions import (
     Event,
     Exited,
     Kill,
+    KillPod,
     PodChanged,
     Probed,
     RunProbe,
@@ -56,6 +57,8 @@ class Play:
                     self.events.append(reason)
                 case Kill(name):
                     self.kills.append(name)
+                case KillPod():
+                    self.kills.append("pod")
                 case RunProbe(name, kind):
                     self.probes.append(f"{name} {kind.word}")
 
@@ -100,7 +103,7 @@ def test_pod_runs() -> None:
         *("Running", "10.244.1.5", "172.18.0.3"),
     )
     assert [play.condition(c) for c in ("Ready", "ContainersReady", "Initialized", "PodScheduled")] == ["True"] * 4
-    assert play.events == ["Started"]
+    assert play.events == []
     assert play.container()["image"] == "docker.io/library/acme:latest"
 
 
@@ -209,7 +212,7 @@ def test_sidecar() -> None:
     play.crash(0, "a")
     play.tell(Started("main"))
     play.tell(Exited("main", 0))
-    assert play.kills == ["side"]
+    assert play.kills == ["pod"]
     play.tell(Exited("side", 143))
     assert play.status["phase"] == "Succeeded"
 
@@ -338,7 +341,7 @@ def test_active_deadline() -> None:
     play = Play(pod(activeDeadlineSeconds=30))
     play.tell(Started("main"))
     play.pass_time(30)
-    assert play.kills == ["main"]
+    assert play.kills == ["pod"]
     play.tell(Exited("main", 137))
     assert (play.status["phase"], play.status["reason"]) == ("Failed", "DeadlineExceeded")
 
