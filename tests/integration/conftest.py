@@ -1,6 +1,7 @@
 """The real kubectl against an API server in this process; each test has a HOME of its own, because kubectl caches."""
 
 import asyncio
+import itertools
 import os
 import shutil
 import subprocess
@@ -18,6 +19,10 @@ from minikube_py.apiserver.credentials import Credentials
 from minikube_py.apiserver.operations import Operations
 from minikube_py.apiserver.server import APIServer
 from minikube_py.client.runtime import Runtime
+
+from .netexec import pod, service, start
+
+_numbers = itertools.count(1)
 
 
 def find_kubectl() -> str:
@@ -190,3 +195,26 @@ class KubectlOn:
 def kubectl_on(minicluster_module: Cluster, tmp_path_factory: pytest.TempPathFactory) -> KubectlOn:
     """kubectl on the module's cluster."""
     return KubectlOn(find_kubectl(), tmp_path_factory.mktemp("home"), minicluster_module.kubeconfig)
+
+
+# Services of a running cluster
+
+
+@pytest.fixture
+def cluster(minicluster_module: Cluster) -> Cluster:
+    return minicluster_module
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> str:
+    """A namespace of this test's own in the cluster of the module."""
+    name = f"case-{next(_numbers)}"
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return name
+
+
+@pytest.fixture
+def web(cluster: Cluster, namespace: str) -> str:
+    """Two pods, one on each worker, behind Service `web`; its ClusterIP."""
+    start(cluster, namespace, pod("one", node="worker"), pod("two", node="worker2"), service())
+    return cluster.address("service/web", namespace=namespace)[0]

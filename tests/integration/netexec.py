@@ -173,3 +173,8 @@ class Datagrams:
             return self._socket.recv(4096).decode()
         except (TimeoutError, ConnectionRefusedError):
             return None
+
+
+def external_ips(cluster: Cluster, name: str, namespace: str) -> list[str]:
+    status = cluster.get(f"service/{name}", namespace=namespace)["status"]
+    return [one["ip"] for one in status["loadBalancer"].get("ingress") or ()]
