@@ -18,13 +18,13 @@ def command(name: str, output: str) -> int:
     from minikube_py.cli.api import Client, RemoteView
     from minikube_py.cluster.problems import problems
     from minikube_py.cluster.targets import is_ready
-    from minikube_py.cluster.urls import urls
+    from minikube_py.cluster.urls import Doors, urls
     from minikube_py.cni.sockdiag import Listening
 
     _, facts = selected(name)
     view = RemoteView(Client(facts))
     found = problems(view, Listening(facts["low_port_offset"]).ports)
-    facts["urls"] = urls(view, http=facts["ingress"].get("http"), real_port_offset=facts["low_port_offset"])
+    facts["urls"] = urls(view, Doors.known(facts), real_port_offset=facts["low_port_offset"])
     pods = view.list("pods")
     if output == "json":
         click.echo(

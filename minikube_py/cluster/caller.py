@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
-from urllib.parse import urlsplit
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
-from minikube_py.cluster.urls import Door, Doors, ingress_hosts
+from minikube_py.cluster.urls import Doors, ingress_hosts
 from minikube_py.cni.resolvconf import ResolvConf, pod_resolv_conf
 from minikube_py.cni.resolver import StubResolver
 
@@ -90,11 +89,8 @@ def _host_conf() -> ResolvConf:
 
 def outside(view: View, facts: Mapping[str, Any]) -> Caller:
     """Return the caller outside the cluster: 127.0.0.1, with Ingress hosts mapped to the ingress controller."""
-    given = facts["ingress"]
     doors: dict[str, Mapping[int, tuple[str, int]]] = {}
-    if given["http"]:
-        first = Door("127.0.0.1", urlsplit(given["http"]).port or 80, urlsplit(given["https"]).port or 443)
-        known = Doors(first, given["address"], facts["low_port_offset"])
+    if known := Doors.known(facts):
         for ingress, host, _ in ingress_hosts(view):
             if host and host not in doors:
                 door = known.of(ingress)

@@ -88,7 +88,7 @@ class LocalCluster(NodeVerbs):
                 "address": doors.address if doors else None,
             },
             "low_port_offset": self.low_port_offset,
-            "urls": urls(self.operations, doors=doors, real_port_offset=self.low_port_offset),
+            "urls": urls(self.operations, doors, real_port_offset=self.low_port_offset),
         }
 
     def problems(self) -> list[Problem]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
@@ -45,6 +46,15 @@ class Doors:
     """Of the first one's own Service."""
     offset: int
     """What is added to ports below 1024 elsewhere."""
+
+    @classmethod
+    def known(cls, facts: Mapping[str, Any]) -> "Doors | None":
+        """Read them from a cluster's facts (`LocalCluster.facts`); None without an ingress controller."""
+        given = facts["ingress"]
+        if not given["http"]:
+            return None
+        ports = [urlsplit(given[each]).port or usual for each, usual in (("http", 80), ("https", 443))]
+        return cls(Door("127.0.0.1", *ports), given["address"], facts["low_port_offset"])
 
     def of(self, ingress: Object) -> Door:
         """Return where an Ingress (or a Gateway) is reached: at the address in its status.
@@ -107,7 +117,7 @@ def ingress_hosts(view: View) -> Iterator[tuple[Object, str, str]]:
             yield ingress, "", "/"
 
 
-def urls(view: View, *, doors: Doors | None, real_port_offset: int) -> list[dict[str, str]]:
+def urls(view: View, doors: Doors | None, *, real_port_offset: int) -> list[dict[str, str]]:
     """Return what `up` prints: `{name, url, about}` for each Ingress rule and each Service of the user."""
     found: list[dict[str, str]] = []
     if doors:
