@@ -24,6 +24,7 @@ __all__ = [
     "status",
     "terminating",
     "uid",
+    "with_owners",
 ]
 
 Object: TypeAlias = dict[str, Any]
@@ -120,6 +121,12 @@ def owner_reference(owner: Mapping[str, Any], *, controller: bool = True) -> Obj
         "controller": controller,
         "blockOwnerDeletion": True,
     }
+
+
+def with_owners(obj: Mapping[str, Any], references: list[Object]) -> Object:
+    """Return the object with these ownerReferences; none at all leave no empty list."""
+    metadata = {field: value for field, value in obj["metadata"].items() if field != "ownerReferences"}
+    return {**obj, "metadata": {**metadata, "ownerReferences": references} if references else metadata}
 
 
 def controller_of(obj: Mapping[str, Any]) -> Object | None:

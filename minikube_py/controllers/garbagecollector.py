@@ -98,7 +98,7 @@ class GarbageCollector:
         if len(living) == len(references):
             return None
         if living:
-            return Update({**obj, "metadata": {**obj["metadata"], "ownerReferences": living}})
+            return Update(meta.with_owners(obj, living))
         finalizers = obj["metadata"].get("finalizers") or ()
         propagation = "Orphan" if _ORPHAN in finalizers else "Foreground" if _FOREGROUND in finalizers else "Background"
         return Delete(self._resource(obj), meta.key(obj), uid=meta.uid(obj), propagation=propagation)
@@ -109,8 +109,7 @@ class GarbageCollector:
     def _release(self, owner: Object, view: View) -> Iterable[Action]:
         uid = meta.uid(owner)
         for obj in view.owned_by(uid):
-            references = [r for r in obj["metadata"]["ownerReferences"] if r["uid"] != uid]
-            yield Update({**obj, "metadata": {**obj["metadata"], "ownerReferences": references}})
+            yield Update(meta.with_owners(obj, [r for r in obj["metadata"]["ownerReferences"] if r["uid"] != uid]))
 
     def _foreground(self, owner: Object, view: View) -> Sequence[Action]:
         uid = meta.uid(owner)
@@ -132,7 +131,7 @@ class GarbageCollector:
                 if r["uid"] != uid and self._exists(r["uid"], meta.namespace(obj))
             ]
             if others:
-                actions.append(Update({**obj, "metadata": {**obj["metadata"], "ownerReferences": others}}))
+                actions.append(Update(meta.with_owners(obj, others)))
             else:
                 propagation = "Foreground" if view.owned_by(meta.uid(obj)) else "Background"
                 resource = self._resource(obj)

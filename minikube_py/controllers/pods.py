@@ -182,8 +182,7 @@ def claim(owner: Object, resource: str, view: View, selector: Selector) -> tuple
             kept.add(obj["metadata"]["uid"])
             mine.append(obj)
         elif controller is None and not going and not meta.terminating(obj):
-            references = [*references, meta.owner_reference(owner)]
-            adopted = {**obj, "metadata": {**obj["metadata"], "ownerReferences": references}}
+            adopted = meta.with_owners(obj, [*references, meta.owner_reference(owner)])
             actions.append(Update(adopted))
             mine.append(adopted)
     if len(kept) < len(owned) and not going:
@@ -192,8 +191,7 @@ def claim(owner: Object, resource: str, view: View, selector: Selector) -> tuple
             if meta.uid(obj) in kept or meta.terminating(obj):
                 continue
             if any(r["uid"] == uid and r.get("controller") for r in references):
-                others = [r for r in references if r["uid"] != uid]
-                actions.append(Update({**obj, "metadata": {**obj["metadata"], "ownerReferences": others}}))
+                actions.append(Update(meta.with_owners(obj, [r for r in references if r["uid"] != uid])))
     return mine, actions
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from minikube_py.apimachinery import meta, names
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client import Action, Create, Delete, Update, View
+from minikube_py.controllers import pods
 
 __all__ = ["HASH_LABEL", "compact", "history", "template_hash", "templates_equal"]
 
@@ -46,18 +47,22 @@ def history(owner: Object, view: View, in_use: Sequence[str]) -> tuple[Object, O
     """Return (current, update, all, actions) of an owner's ControllerRevisions.
 
     `update` is the revision of the template as it is now: a new one, or an old one raised to the newest number
-    (that is a rollback). `current` is the one that status.currentRevision names, else `update`. Revisions beyond
+    (that is a rollback). `current` is the one that status.currentRevision names, else `update`. Revisions that a
+    predecessor of the same name orphaned are adopted. Revisions beyond
     revisionHistoryLimit that no name in `in_use` needs are deleted.
     """
     template = owner["spec"]["template"]
     collisions = meta.status(owner).get("collisionCount") or 0
-    known = sorted(view.owned_by(meta.uid(owner), _RESOURCE), key=lambda revision: int(revision["revision"]))
+    known, actions = pods.claim(owner, _RESOURCE, view, pods.selector_of(owner["spec"]["selector"]))
+    known.sort(key=lambda revision: int(revision["revision"]))
     newest = int(known[-1]["revision"]) if known else 0
-    actions: list[Action] = []
-    hash_ = template_hash(template, collisions)
-    name = f"{meta.name(owner)}-{hash_}"
     update = next((revision for revision in reversed(known) if _same(revision, template)), None)
     if update is None:
+        name = f"{meta.name(owner)}-{template_hash(template, collisions)}"
+        while view.get(_RESOURCE, name, meta.namespace(owner)) is not None:  # another template, or another's revision
+            collisions += 1
+            name = f"{meta.name(owner)}-{template_hash(template, collisions)}"
+        hash_ = name.removeprefix(f"{meta.name(owner)}-")
         update = {
             "apiVersion": "apps/v1",
             "kind": "ControllerRevision",
@@ -74,6 +79,7 @@ def history(owner: Object, view: View, in_use: Sequence[str]) -> tuple[Object, O
         known.append(update)
     elif int(update["revision"]) < newest:
         raised = {**update, "revision": newest + 1}
+        actions = [action for action in actions if not (isinstance(action, Update) and action.object is update)]
         actions.append(Update(raised))
         known[known.index(update)] = raised
         known.sort(key=lambda revision: int(revision["revision"]))

@@ -212,8 +212,7 @@ class _Look:
         have = claim["metadata"].get("ownerReferences") or []
         others = [reference for reference in have if reference["uid"] != uid]
         if bool(references) != (len(others) != len(have)) and not meta.terminating(claim):
-            metadata = {**claim["metadata"], "ownerReferences": others + references}
-            self.done.append(Update({**claim, "metadata": metadata}))
+            self.done.append(Update(meta.with_owners(claim, others + references)))
 
     def _delete(self, pod: Object) -> None:
         self.done.append(Delete("pods", meta.key(pod), uid=meta.uid(pod)))

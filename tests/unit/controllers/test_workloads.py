@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from minikube_py.apimachinery import meta
 
 APPS = "apps/v1"
@@ -173,3 +175,40 @@ async def test_daemonset_leaves_nodes_that_no_longer_match(world: Any) -> None:
     world.edit("nodes", "node-0", lambda n: n["metadata"]["labels"].pop("disk"), namespace="")
     await world.settle()
     assert world.pods() == []
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
+async def test_a_successor_adopts_pods_and_revisions(world: Any, kind: str) -> None:
+    """What `--cascade=orphan` leaves behind belongs to the next of that name: pods stay, the history goes on."""
+    resource = f"{kind.lower()}s.apps"
+    world.create(APPS, kind, "web", world.workload())
+    await world.settle()
+    before = world.names("pods")
+    assert before
+    world.api.delete(resource, "web", "default", propagation="Orphan")
+    await world.settle()
+    assert all("ownerReferences" not in pod["metadata"] for pod in world.pods())
+    world.create(APPS, kind, "web", world.workload())
+    await world.settle()
+    assert world.names("pods") == before
+    [revision] = world.api.list("controllerrevisions.apps", "default")
+    assert meta.controller_of(revision)["uid"] == meta.uid(world.api.get(resource, "web", "default"))
+    world.edit(resource, "web", world.set_image("nginx:2"))
+    await world.settle(5.0)
+    assert [r["revision"] for r in world.api.list("controllerrevisions.apps", "default")] == [1, 2]
+
+
+async def test_a_revision_s_name_may_be_taken(world: Any) -> None:
+    """A ControllerRevision of another owner under the wanted name costs a collision, no standstill."""
+    world.create(APPS, "StatefulSet", "web", world.workload())
+    await world.settle()
+    [revision] = world.api.list("controllerrevisions.apps", "default")
+    world.api.delete("statefulsets.apps", "web", "default")
+    await world.settle()
+    stranger = {"name": meta.name(revision), "namespace": "default", "labels": {"app": "other"}}
+    world.api.create(
+        {"apiVersion": APPS, "kind": "ControllerRevision", "metadata": stranger, "data": {"a": 1}, "revision": 7}
+    )
+    world.create(APPS, "StatefulSet", "web", world.workload())
+    await world.settle()
+    assert world.names("pods") == ["web-0"]
