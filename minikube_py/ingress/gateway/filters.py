@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from minikube_py.ingress.options import Answer, Call, Filter, Headers, Mirror, Options, Phase, ResponseFilter
 from minikube_py.ingress.router import BackendKey
@@ -25,9 +26,11 @@ def _path(spec: _Spec, call: Call) -> str:
     if spec.get("type") == "ReplaceFullPath":
         return str(spec.get("replaceFullPath") or "/")
     if spec.get("type") == "ReplacePrefixMatch":
-        rest = call.path[len(call.rule_path.rstrip("/")) :].lstrip("/")
-        new = str(spec.get("replacePrefixMatch") or "").rstrip("/")
-        return f"{new}/{rest}" if rest or not new else new
+        path = call.path
+        if call.normalized not in ("", path):  # encoded, or with dot segments that would lead out of the new prefix
+            path = quote(call.normalized, safe="/:@!$&'()*+,;=~", errors="surrogateescape")
+        rest = path[len(call.rule_path.rstrip("/")) :]
+        return str(spec.get("replacePrefixMatch") or "").rstrip("/") + rest or "/"
     return call.path
 
 

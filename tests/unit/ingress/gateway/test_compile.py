@@ -1,158 +1,80 @@
-"""The Gateway API: listeners, hostnames, matches, weights, grants, conditions."""
+"""Which routes attach to a Gateway, and what their statuses say, with the conformance suite's reasons."""
 
-import asyncio
-import json
-from collections import Counter
 from typing import Any
 
 import pytest
 
+from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
-from minikube_py.images.container import Container, PodInfo
-from minikube_py.ingress.gateway.compile import Compiled, compile_gateway
-from minikube_py.ingress.gateway.listeners import intersect
-from minikube_py.ingress.gateway.table import GatewayTable
-from minikube_py.ingress.gateway.server import program
 from minikube_py.ingress.router import Match
-from minikube_py.ingress.sources import GATEWAYS, GRANTS, ROUTES, SERVICES, Sources
 
-from ..support import World, echo, endpoints, parse, service
+from ..support import service
+from .support import (
+    HTTP,
+    backend,
+    compiled,
+    condition,
+    gateway,
+    grant,
+    parent_of,
+    prefix,
+    route,
+    routed,
+    rule,
+)
 
-GROUP = "gateway.networking.k8s.io"
-HTTP: Object = {"name": "http", "port": 80, "protocol": "HTTP"}
-
-
-def gateway(*listeners: Object) -> Object:
-    return {
-        "apiVersion": f"{GROUP}/v1",
-        "kind": "Gateway",
-        "metadata": {"name": "door", "namespace": "default"},
-        "spec": {"gatewayClassName": "minikube-py", "listeners": list(listeners or (HTTP,))},
-    }
-
-
-def route(*rules: Object, name: str = "r", namespace: str = "default", age: int = 0, **spec: Any) -> Object:
-    parent = {"name": "door", "namespace": "default"}
-    return {
-        "apiVersion": f"{GROUP}/v1",
-        "kind": "HTTPRoute",
-        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": f"2024-01-01T00:00:{age:02d}Z"},
-        "spec": {"parentRefs": [parent], "rules": list(rules), **spec},
-    }
-
-
-def rule(backend: str, *matches: Object, **more: Any) -> Object:
-    return {"backendRefs": [{"name": backend, "port": 80}], "matches": list(matches or ({},)), **more}
-
-
-def prefix(value: str, **more: Any) -> Object:
-    return {"path": {"type": "PathPrefix", "value": value}, **more}
-
-
-_RESOURCE = {"Gateway": GATEWAYS, "HTTPRoute": ROUTES, "ReferenceGrant": GRANTS, "Service": SERVICES}
-
-
-def compiled(*objects: Object, services: tuple[str, ...] = ("a", "b", "c", "d")) -> Compiled:
-    given = [*objects, *map(service, services)]
-    return compile_gateway(Sources((_RESOURCE[each["kind"]], each) for each in given), Key("default", "door"))
-
-
-def backend(found: Compiled, host: str, path: str, port: int = 80, **how: Any) -> str | None:
-    table = found.rules.table
-    assert isinstance(table, GatewayTable)
-    match = table.port_table(port).route(host, path, **how)
-    return match.upstream.key.service if isinstance(match, Match) else None
-
-
-def condition(conditions: Any, type_: str) -> tuple[bool, str]:
-    return next((each[1], each[2]) for each in conditions if each[0] == type_)
-
-
-def parent_of(found: Compiled, namespace: str = "default") -> Any:
-    ((_, conditions),) = found.routes[Key(namespace, "r")]
-    return conditions
-
-
-def test_the_more_specific_match_wins() -> None:
-    """Exact, then longest prefix by elements, then method, headers, query."""
-    found = compiled(
-        gateway(),
-        route(
-            rule("a", prefix("/")),
-            rule("b", prefix("/menu"), {"path": {"type": "Exact", "value": "/x"}}),
-            rule("c", prefix("/menu", method="POST"), prefix("/", queryParams=[{"name": "v", "value": "2"}])),
-            rule("d", prefix("/menu", headers=[{"name": "who", "value": "b.*", "type": "RegularExpression"}])),
-        ),
-    )
-    assert backend(found, "any.test", "/menus") == "a"
-    assert backend(found, "any.test", "/menu/1") == "b"
-    assert backend(found, "any.test", "/x") == "b"
-    assert backend(found, "any.test", "/x/y") == "a"
-    assert backend(found, "any.test", "/menu", method="POST") == "c"
-    assert backend(found, "any.test", "/q", query="v=2&v=3") == "c"
-    assert backend(found, "any.test", "/menu", headers={"who": "bob"}) == "d"
+FAR: Object = {**service("a"), "metadata": {"name": "a", "namespace": "far"}}
+CROSSING = route({"backendRefs": [{"name": "a", "namespace": "far", "port": 80}]})
+SERVICE: Object = {"group": "", "kind": "Service"}
 
 
 @pytest.mark.parametrize(
-    ("listener", "hostname", "common"),
+    ("granting", "allowed"),
     [
-        ("", "a.test", "a.test"),
-        ("a.test", "", "a.test"),
-        ("*.test", "a.b.test", "a.b.test"),
-        ("*.test", "*.b.test", "*.b.test"),
-        ("a.b.test", "*.test", "a.b.test"),
-        ("*.test", "test", None),
-        ("a.test", "b.test", None),
+        pytest.param([], False, id="no grant"),
+        pytest.param([grant("far", SERVICE)], True, id="all Services"),
+        pytest.param([grant("far", {**SERVICE, "name": "a"})], True, id="this Service"),
+        pytest.param([grant("far", {**SERVICE, "name": "b"})], False, id="another Service"),
+        pytest.param([grant("far", {**SERVICE, "kind": "Secret"})], False, id="another kind"),
+        pytest.param([grant("far", {**SERVICE, "group": "x.test"})], False, id="another group"),
+        pytest.param([grant("default", SERVICE)], False, id="in the route's own namespace"),
+        pytest.param([grant("far", SERVICE, of="elsewhere")], False, id="from another namespace"),
+        pytest.param([grant("far", SERVICE, kind="GRPCRoute")], False, id="from another kind"),
+        pytest.param([grant("far", SERVICE, group="x.test")], False, id="from another group"),
     ],
 )
-def test_hostnames_intersect(listener: str, hostname: str, common: str | None) -> None:
-    """The more specific one, or nothing."""
-    assert intersect(listener, hostname) == common
+def test_a_reference_to_another_namespace_needs_a_grant(granting: list[Object], allowed: bool) -> None:
+    """Without one: RefNotPermitted and 500."""
+    found = compiled(gateway(), CROSSING, FAR, *granting)
+    reason = "ResolvedRefs" if allowed else "RefNotPermitted"
+    assert condition(parent_of(found), "ResolvedRefs") == (allowed, reason)
+    assert condition(parent_of(found), "Accepted") == (True, "Accepted")
+    match = routed(found, "h", "/")
+    assert isinstance(match, Match)
+    assert match.upstream.status == (503 if allowed else 500)
 
 
-def test_weights_share_requests() -> None:
-    """3 to 1, exactly, over evenly spread chance; weight 0 gets nothing."""
-    refs = [{"name": "a", "port": 80, "weight": 3}, {"name": "b", "port": 80}, {"name": "c", "port": 80, "weight": 0}]
-    found = compiled(gateway(), route({"backendRefs": refs}))
-    counted = Counter(backend(found, "h", "/", chance=number / 100) for number in range(100))
-    assert counted == {"a": 75, "b": 25}
-
-
-def test_a_reference_to_another_namespace_needs_a_grant() -> None:
-    """Without: 500 and RefNotPermitted; with: served."""
-    far = {**service("a"), "metadata": {"name": "a", "namespace": "far"}}
-    crossing = route({"backendRefs": [{"name": "a", "namespace": "far", "port": 80}]})
-    found = compiled(gateway(), crossing, far)
-    assert condition(parent_of(found), "ResolvedRefs") == (False, "RefNotPermitted")
-    grant = {
-        "kind": "ReferenceGrant",
-        "metadata": {"name": "g", "namespace": "far"},
-        "spec": {
-            "from": [{"group": GROUP, "kind": "HTTPRoute", "namespace": "default"}],
-            "to": [{"group": "", "kind": "Service"}],
-        },
-    }
-    found = compiled(gateway(), crossing, far, grant)
-    assert condition(parent_of(found), "ResolvedRefs") == (True, "ResolvedRefs")
+def refs(*found: Object) -> Object:
+    return {"backendRefs": list(found)}
 
 
 @pytest.mark.parametrize(
     ("made", "listener", "type_", "reason"),
     [
-        pytest.param(route(rule("gone")), HTTP, "ResolvedRefs", "BackendNotFound", id="no such service"),
+        pytest.param(route(rule("gone")), HTTP, "ResolvedRefs", "BackendNotFound", id="no such Service"),
         pytest.param(
-            route({"backendRefs": [{"name": "a", "kind": "Cake"}]}),
-            HTTP,
-            "ResolvedRefs",
-            "InvalidKind",
-            id="no service",
+            route(refs({"name": "a", "port": 81})), HTTP, "ResolvedRefs", "BackendNotFound", id="no such port"
+        ),
+        pytest.param(route(refs({"name": "a", "kind": "Cake"})), HTTP, "ResolvedRefs", "InvalidKind", id="no Service"),
+        pytest.param(
+            route(refs({"name": "a", "group": "x.test", "port": 80})), HTTP, "ResolvedRefs", "InvalidKind", id="group"
         ),
         pytest.param(
             route(rule("a"), hostnames=["b.test"]),
             {**HTTP, "hostname": "a.test"},
             "Accepted",
             "NoMatchingListenerHostname",
-            id="other hostname",
+            id="another hostname",
         ),
         pytest.param(
             route(rule("a"), parentRefs=[{"name": "door", "sectionName": "x"}]),
@@ -161,80 +83,153 @@ def test_a_reference_to_another_namespace_needs_a_grant() -> None:
             "NoMatchingParent",
             id="no such listener",
         ),
-        pytest.param(route("nonsense"), HTTP, "Accepted", "UnsupportedValue", id="malformed"),  # type: ignore[arg-type]
+        pytest.param(
+            route(rule("a"), parentRefs=[{"name": "door", "port": 81}]),
+            HTTP,
+            "Accepted",
+            "NoMatchingParent",
+            id="no listener of that port",
+        ),
+        pytest.param(
+            route(rule("a"), parentRefs=[{"name": "door", "sectionName": "http", "port": 81}]),
+            HTTP,
+            "Accepted",
+            "NoMatchingParent",
+            id="section and port of different listeners",
+        ),
+        pytest.param(
+            route(rule("a")),
+            {**HTTP, "allowedRoutes": {"kinds": [{"kind": "GRPCRoute"}]}},
+            "Accepted",
+            "NotAllowedByListeners",
+            id="a kind that the listener doesn't take",
+        ),
+        pytest.param(
+            route(rule("a", {"path": {"type": "RegularExpression", "value": "("}})),
+            HTTP,
+            "Accepted",
+            "UnsupportedValue",
+            id="no rule can be read",
+        ),
+        pytest.param(
+            route(
+                rule(
+                    "a",
+                    filters=[
+                        {"type": "ExtensionRef", "extensionRef": {"group": "x.test", "kind": "Cake", "name": "c"}}
+                    ],
+                )
+            ),
+            HTTP,
+            "ResolvedRefs",
+            "InvalidKind",
+            id="a filter of another controller",
+        ),
     ],
 )
 def test_routes_say_what_is_wrong(made: Object, listener: Object, type_: str, reason: str) -> None:
-    """Conditions with the conformance suite's reasons; a good route beside it is served."""
-    found = compiled(gateway(listener), made, route(rule("b"), name="good", age=1))
-    assert condition(parent_of(found), type_) == (False, reason)
-    assert backend(found, "a.test", "/good") in ("b", "gone", "a")
+    """Conditions with the suite's reasons."""
+    assert condition(parent_of(compiled(gateway(listener), made)), type_) == (False, reason)
 
 
-def test_other_namespaces_are_not_allowed_by_default() -> None:
-    """allowedRoutes.namespaces.from is Same; All lets them in, and they are counted."""
-    other = route(rule("a"), namespace="far")
-    assert condition(parent_of(compiled(gateway(), other), "far"), "Accepted") == (False, "NotAllowedByListeners")
-    found = compiled(gateway({**HTTP, "allowedRoutes": {"namespaces": {"from": "All"}}}), other)
-    assert condition(parent_of(found, "far"), "Accepted") == (True, "Accepted")
-    assert found.attached["http"] == 1
+def test_a_rule_that_cannot_be_read_is_dropped_alone() -> None:
+    """Accepted, and PartiallyInvalid with a message that begins as the API wants it."""
+    bad = rule("a", {"path": {"type": "RegularExpression", "value": "*"}})
+    found = compiled(gateway(), route(bad, rule("b", prefix("/b"))))
+    assert backend(found, "h", "/b") == "b"
+    assert condition(parent_of(found), "Accepted") == (True, "Accepted")
+    partial = next(each for each in parent_of(found) if each.type == "PartiallyInvalid")
+    assert (partial.true, partial.reason) == (True, "UnsupportedValue")
+    assert partial.message.startswith("Dropped Rule")
 
 
-def test_listeners_say_what_is_wrong() -> None:
-    """A missing Secret, an unknown protocol, two listeners that can't be told apart."""
-    secure = {"name": "s", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "none"}]}}
-    tcp = {"name": "t", "port": 9, "protocol": "TCP"}
-    found = compiled(gateway(HTTP, secure, tcp, {**HTTP, "name": "again"}))
-    conditions = {each.name: each.conditions for each in found.listeners}
-    assert condition(conditions["s"], "ResolvedRefs") == (False, "InvalidCertificateRef")
-    assert condition(conditions["t"], "Accepted") == (False, "UnsupportedProtocol")
-    assert condition(conditions["again"], "Conflicted") == (True, "HostnameConflict")
-    assert found.accepted[1:3] == (False, "ListenersNotValid")
+def test_a_route_that_was_stored_without_schema_takes_nothing_down() -> None:
+    """Malformed: not accepted; the good one beside it is served."""
+    wild = {**route(rule("a"), name="wild"), "spec": {"parentRefs": [{"name": "door"}], "rules": ["nonsense"]}}
+    found = compiled(gateway(), wild, route(rule("b")))
+    assert backend(found, "h", "/") == "b"
+    assert condition(parent_of(found, name="wild"), "Accepted") == (False, "UnsupportedValue")
 
 
-async def test_filters_on_the_wire(fresh: World) -> None:
-    """Headers, rewrite and redirect, through the program that runs in a Gateway's pod."""
-    filters = [
-        {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "X-A", "value": "1"}]}},
-        {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": [{"name": "X-B", "value": "2"}]}},
-        {
-            "type": "URLRewrite",
-            "urlRewrite": {
-                "hostname": "inner.test",
-                "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new"},
-            },
-        },
-    ]
-    redirect = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}
-    fresh.create(
-        gateway(),
-        service("web"),
-        endpoints("web", [await fresh.pod(echo)]),
-        route(rule("web", prefix("/old"), filters=filters), {"matches": [prefix("/r")], "filters": [redirect]}),
+@pytest.mark.parametrize(
+    ("rules", "reason"),
+    [
+        (refs({"name": "a", "port": 80, "weight": 0}), "all backendRefs of the rule have weight 0"),
+        ({"matches": [prefix("/")]}, "the rule has no backend"),
+    ],
+)
+def test_a_rule_without_backend_answers_500(rules: Object, reason: str) -> None:
+    """All weights 0, or no backendRefs and no filter that answers."""
+    match = routed(compiled(gateway(), route(rules)), "h", "/")
+    assert isinstance(match, Match)
+    assert (match.upstream.status, match.upstream.reason) == (500, reason)
+
+
+def test_an_invalid_backend_keeps_its_share() -> None:
+    """Half of the requests get 500, the others the good backend."""
+    found = compiled(gateway(), route(refs({"name": "gone", "port": 80}, {"name": "b", "port": 80})))
+    matches = [routed(found, "h", "/", chance=chance) for chance in (0.25, 0.75)]
+    assert [each.upstream.status for each in matches if isinstance(each, Match)] == [500, 503]
+
+
+def namespace(name: str, **labels: str) -> Object:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "accepted"),
+    [
+        pytest.param({}, False, id="Same is the default"),
+        pytest.param({"from": "Same"}, False, id="Same"),
+        pytest.param({"from": "All"}, True, id="All"),
+        pytest.param({"from": "Selector", "selector": {"matchLabels": {"shop": "yes"}}}, True, id="Selector"),
+        pytest.param({"from": "Selector", "selector": {"matchLabels": {"shop": "no"}}}, False, id="another label"),
+    ],
+)
+def test_namespaces_of_routes(allowed: Object, accepted: bool) -> None:
+    """allowedRoutes.namespaces decides, and what isn't accepted isn't counted."""
+    spec = {**HTTP, "allowedRoutes": {"namespaces": allowed}} if allowed else HTTP
+    far = {**service("a"), "metadata": {"name": "a", "namespace": "far"}}
+    found = compiled(gateway(spec), route(rule("a"), namespace="far"), far, namespace("far", shop="yes"))
+    reason = "Accepted" if accepted else "NotAllowedByListeners"
+    assert condition(parent_of(found, "far"), "Accepted") == (accepted, reason)
+    assert found.attached == {"http": int(accepted)}
+    assert backend(found, "h", "/") == ("a" if accepted else None)
+
+
+def test_routes_are_counted_once_by_each_listener_that_takes_them() -> None:
+    """Only by intersecting hostnames; two parentRefs to one listener are one route."""
+    listeners = [{**HTTP, "name": n, "hostname": h} for n, h in (("one", "very.specific.com"), ("two", "*.wild.io"))]
+    twice = [{"name": "door"}, {"name": "door", "sectionName": "one"}]
+    twice = [{**each, "sectionName": each.get("sectionName", "two")} for each in twice]
+    found = compiled(
+        gateway(*listeners),
+        route(rule("a", prefix("/s1")), name="one", hostnames=["non.matching.com", "very.specific.com"]),
+        route(rule("b", prefix("/s2")), name="two", hostnames=["wild.io", "foo.wild.io", "foo.bar.wild.io"]),
+        route(rule("c", prefix("/s3")), name="three", hostnames=["*.specific.com"], parentRefs=twice),
     )
-    address = fresh.address()
-    container = Container(
-        "gateway",
-        "i",
-        PodInfo("default", "door-x", "u", address, "h", "n", "127.0.0.1"),
-        lambda text: fresh.log.write(text, 0.0),
-        args=("--gateway=default/door", "--listen=80/HTTP"),
-    )
-    running = asyncio.ensure_future(program(fresh.api, fresh.clock, host=address)(container))
-    await container.ready.wait()
+    assert found.attached == {"one": 2, "two": 1}
+    asked = [("very.specific.com:1234", "/s1"), ("foo.bar.wild.io", "/s2"), ("very.specific.com", "/s3")]
+    assert [backend(found, *each) for each in asked] == ["a", "b", "c"]
+    for host, path in (("wild.io", "/s2"), ("bar.wild.io", "/s2"), ("foo.specific.com", "/s3"), ("x.com", "/s1")):
+        assert backend(found, host, path) is None
 
-    async def get(target: str) -> tuple[int, dict[str, str], bytes]:
-        reader, writer = await asyncio.open_connection(address, container.extra["ports"][80])
-        writer.write(f"GET {target} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n".encode())
-        found: tuple[int, dict[str, str], bytes] = parse(await reader.read(-1))
-        writer.close()
-        return found
 
-    status, headers, body = await get("/old/x?q=1")
-    seen = json.loads(body)
-    assert (status, headers["x-b"], seen["path"], seen["host"]) == (200, "2", "/new/x?q=1", "inner.test")
-    assert seen["headers"]["x-a"] == "1"
-    status, headers, _ = await get("/r/x")
-    assert (status, headers["location"]) == (301, "https://a.test/r/x")
-    container.terminated.set()
-    await running
+def test_a_parent_that_is_no_gateway_is_left_alone() -> None:
+    """A Service (GAMMA) or an object of another group gets no entry of ours."""
+    for kind in ({"kind": "Service", "group": ""}, {"group": "x.test"}):
+        assert not compiled(gateway(), route(rule("a"), parentRefs=[{"name": "door", **kind}])).routes
+
+
+def test_terminating_routes_are_gone() -> None:
+    """Deletion ends their service at once."""
+    going: Any = meta.copy(route(rule("a")))
+    going["metadata"]["deletionTimestamp"] = "2024-01-02T00:00:00Z"
+    assert backend(compiled(gateway(), going), "h", "/") is None
+
+
+def test_every_backend_is_known_by_its_service() -> None:
+    """So that one pod's coming and going costs one look-up; mirrors count."""
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "b", "port": 80}}}
+    found = compiled(gateway(), route(rule("a", filters=[mirror])))
+    assert set(found.rules.keys) == {Key("default", "a"), Key("default", "b")}
