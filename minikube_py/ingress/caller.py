@@ -12,8 +12,8 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from minikube_py.ingress.accesslog import Record, line
-from minikube_py.ingress.forwarding import Fields, answer_head, preamble, simple_fields, simple_line
-from minikube_py.ingress.http1 import Framing, Head, chunk
+from minikube_py.ingress.forwarding import Fields, answer_head, interim_fields, preamble, simple_fields, simple_line
+from minikube_py.ingress.http1 import Framing, Head, chunk, encode_head, last_chunk
 from minikube_py.ingress.pages import http_date
 from minikube_py.ingress.pool import Closed, Connection
 from minikube_py.ingress.proxy import transport_security
@@ -210,6 +210,7 @@ class Caller(asyncio.Protocol):
         assert self._location is not None
         self._connection = connection
         connection.listener = self
+        connection.on_interim = self._interim
         connection.start(self._method, block)
         connection.expect(self._location.options.read_timeout)
 
@@ -233,7 +234,7 @@ class Caller(asyncio.Protocol):
                 data = chunk(data)
         done = connection.done
         if done and self._chunked:
-            data += b"0\r\n\r\n"
+            data += last_chunk(connection.trailers)
         if block or data:
             transport.write(block + data if block else data)
         if done:
@@ -241,6 +242,11 @@ class Caller(asyncio.Protocol):
         else:
             assert self._location is not None
             connection.touch(self._location.options.read_timeout)
+
+    def _interim(self, head: Head) -> None:
+        """Pass an informational answer on (RFC 9110 §15.2)."""
+        if self._transport is not None and not self._begun:
+            self._transport.write(encode_head(head.status, head.reason, interim_fields(head)) + b"\r\n")
 
     def _answer(self, head: Head) -> bytes:
         """Return the answer's head for the caller."""

@@ -14,6 +14,7 @@ from minikube_py.ingress.forwarding import HOST
 from minikube_py.ingress.inbound import Inbound
 from minikube_py.ingress.options import DEFAULTS, Call, Options, Subrequest
 from minikube_py.ingress.pages import Rejected, page
+from minikube_py.ingress.pool import Connection
 from minikube_py.ingress.relaying import relay
 from minikube_py.ingress.router import Match, NoMatch, normalize_path
 from minikube_py.ingress.sending import answered, request_head, too_large
@@ -70,6 +71,8 @@ class Exchange:
 
     async def run(self) -> None:
         request = self.request
+        if request.problem is not None:
+            raise Rejected(*request.problem)
         method = request.method
         headers = request.headers
         host = headers.get("Host", "")
@@ -228,7 +231,7 @@ class Exchange:
         connection, head = await answered(self, method, block, body)
         clean = False
         try:
-            if upgrade and head.status == 101:
+            if upgrade and head.status == 101 and isinstance(connection, Connection):
                 await tunnel(self, connection, head, upgrade)
             elif head.status in options.error_codes and options.error_backend is not None:
                 await error_page(self, connection, head.status)
@@ -239,7 +242,7 @@ class Exchange:
             spent = self.proxy.clock.now() - self.started
             self.record.tries.append((str(connection.endpoint), connection.received, spent, head.status))
             if clean:
-                self.proxy.pool.release(connection)
+                self.proxy.release(connection)
             else:
                 connection.close()
                 if self.upload is not None and not self.upload.done():

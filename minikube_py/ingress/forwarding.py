@@ -18,6 +18,7 @@ __all__ = [
     "NOT_RETURNED",
     "Fields",
     "answer_head",
+    "interim_fields",
     "preamble",
     "simple_fields",
     "simple_line",
@@ -166,6 +167,11 @@ def simple_fields(block: bytes) -> Fields | None:
     if host is None:
         return None
     return Fields(host, b"".join(extra) + b"\r\n", close, agent, referer)
+
+
+def interim_fields(head: Head) -> list[tuple[bytes, bytes, bytes]]:
+    """Return the headers of an informational answer for the caller."""
+    return [each for each in head.headers if each[0] not in NOT_RETURNED]
 
 
 @lru_cache(maxsize=512)  # `http1.parse_head` gives the same Head for the same bytes

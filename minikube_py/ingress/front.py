@@ -1,8 +1,8 @@
-"""The HTTP server of one listener: fast connections (`caller`), and aiohttp with our limits and pages behind them."""
+"""The server of one listener: fast connections (`caller`), aiohttp with our limits and pages behind them; HTTP/2."""
 
 import asyncio
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
@@ -13,6 +13,9 @@ from minikube_py.aiokit.clock import Clock, Timer
 from minikube_py.ingress.caller import Caller
 from minikube_py.ingress.proxy import Proxy
 from minikube_py.ingress.router import Endpoint
+
+if TYPE_CHECKING:
+    from minikube_py.ingress.callers2 import Connection2
 
 __all__ = ["Front"]
 
@@ -55,6 +58,20 @@ class _Handler(RequestHandler):
         return self._proxy.reject(request, status, text[0][:200] if text else "")
 
 
+class _Negotiated(asyncio.Protocol):
+    """Stands in for a connection until TLS has settled which protocol it speaks (ALPN)."""
+
+    def __init__(self, front: "Front") -> None:
+        self._front = front
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        tls = transport.get_extra_info("ssl_object")
+        spoken = tls.selected_alpn_protocol() if tls is not None else None
+        protocol = self._front.http2() if spoken == "h2" else self._front.http1()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+
+
 class Front(Server):
     """The protocol factory of one listener.
 
@@ -72,16 +89,29 @@ class Front(Server):
         self.draining = False
         """No answer leaves its connection open any more."""
         self.callers: set[Caller] = set()
+        self.multiplexed: set[Connection2] = set()
         self._relay = relay
         self._keepalive_timeout = keepalive_timeout
         self._timer: Timer | None = None
 
     def __call__(self) -> Any:
-        if not self._relay:
-            return self.handler([])
+        return _Negotiated(self) if self.secure else self.http1()
+
+    def http1(self) -> Any:
+        """Return a connection that speaks HTTP/1."""
+        self._watch()
+        return Caller(self) if self._relay else self.handler([])
+
+    def http2(self) -> "Connection2":
+        """Return a connection that speaks HTTP/2."""
+        from minikube_py.ingress.callers2 import Connection2  # 40 ms, for whoever asks for it first
+
+        self._watch()
+        return Connection2(self)
+
+    def _watch(self) -> None:
         if self._timer is None:
             self._timer = self.clock.call_later(_SWEEP, self._sweep)
-        return Caller(self)
 
     def handler(self, before: list[tuple[Endpoint, Exception, bool, float]]) -> RequestHandler:
         """Return a connection of aiohttp's."""
@@ -98,13 +128,17 @@ class Front(Server):
                 each.abort()
             elif each.idle_since < now - self._keepalive_timeout:
                 each.close_if_idle()
-        if self.callers:
+        for connection in list(self.multiplexed):
+            connection.sweep(now, self._keepalive_timeout, _SEND_TIMEOUT)
+        if self.callers or self.multiplexed:
             self._timer = self.clock.call_later(_SWEEP, self._sweep)
 
     def pre_shutdown(self) -> None:
         self.draining = True
         for each in list(self.callers):
             each.close_if_idle()
+        for connection in list(self.multiplexed):
+            connection.drain()
         super().pre_shutdown()
 
     async def shutdown(self, timeout: float | None = None) -> None:
@@ -112,10 +146,15 @@ class Front(Server):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline = asyncio.get_running_loop().time() + (timeout or 0.0)
-        while any(each.relaying for each in self.callers) and asyncio.get_running_loop().time() < deadline:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (timeout or 0.0)
+        while loop.time() < deadline and (
+            any(each.relaying for each in self.callers) or any(each.relaying for each in self.multiplexed)
+        ):
             await asyncio.sleep(0.01)
         for each in list(self.callers):
             if not each.handed_over:
                 each.abort()
+        for connection in list(self.multiplexed):
+            connection.abort()
         await super().shutdown(timeout)

@@ -3,7 +3,6 @@
 **The law of framing** (RFC 9112 §6.3): how an answer ends is decided once, from its head, and what isn't certain is
 refused: a wrong guess would hand the bytes of one caller's answer to the next caller on the same connection.
 Requests of clients are parsed by aiohttp (llhttp); this is only the backend's side.
-Left out: trailers are read and dropped.
 """
 
 import re
@@ -12,11 +11,30 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-__all__ = ["BadResponse", "Chunks", "Framing", "Head", "chunk", "last_chunk", "parse_head"]
+__all__ = ["BadResponse", "Chunks", "Framing", "Head", "chunk", "encode_head", "last_chunk", "parse_head"]
 
 MAX_HEAD = 64 * 1024
 """Bytes of an answer's status line and headers (nginx: proxy_buffer_size 4k; Go's client: 10 MB)."""
 _MAX_CHUNK_LINE = 4096
+_MAX_TRAILERS = 64
+NO_TRAILER = frozenset(
+    {
+        b"authorization",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"keep-alive",
+        b"proxy-connection",
+        b"set-cookie",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""What a trailer must not say: framing, routing, authentication, how to read the body (RFC 9110 §6.5.1)."""
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -114,12 +132,14 @@ _remembered = lru_cache(maxsize=512)(_parsed)
 class Chunks:
     """Decodes one chunked body; `done` once the last chunk and the trailers are read, `rest` is what follows."""
 
-    __slots__ = ("_buffer", "_left", "_trailers", "done", "rest")
+    __slots__ = ("_buffer", "_left", "_trailing", "done", "rest", "trailers")
 
     def __init__(self) -> None:
         self._buffer = b""
         self._left = 0  # bytes of the current chunk, then 2 for its CRLF
-        self._trailers = False
+        self._trailing = False
+        self.trailers: list[tuple[bytes, bytes, bytes]] = []
+        """(lower-case name, name, value)"""
         self.done = False
         self.rest = b""
 
@@ -159,13 +179,12 @@ class Chunks:
                 break
             line = data[position:end]
             position = end + 2
-            if self._trailers:
+            if self._trailing:
                 if not line:
                     self.done = True
                     self.rest = data[position:]
                     break
-                if b":" not in line or b"\n" in line:
-                    raise BadResponse(f"bad trailer: {line[:40]!r}")
+                self._trailer(line)
                 continue
             if (match := _SIZE.fullmatch(line)) is None:
                 raise BadResponse(f"bad chunk size: {line[:40]!r}")
@@ -173,12 +192,29 @@ class Chunks:
             if count:
                 self._left = count + 2
             else:
-                self._trailers = True
+                self._trailing = True
         return out[0] if len(out) == 1 else b"".join(out)
+
+    def _trailer(self, line: bytes) -> None:
+        name, colon, value = line.partition(b":")
+        value = value.strip(b" \t")
+        if not colon or _NAME.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
+            raise BadResponse(f"bad trailer: {line[:40]!r}")
+        if len(self.trailers) >= _MAX_TRAILERS:
+            raise BadResponse(f"more than {_MAX_TRAILERS} trailers")
+        if (lower := name.lower()) not in NO_TRAILER:
+            self.trailers.append((lower, name, value))
 
     def _check_crlf(self, partial: bytes) -> None:
         if partial != b"\r":
             raise BadResponse("a chunk is longer than its size says")
+
+
+def encode_head(status: int, reason: bytes, fields: Sequence[tuple[bytes, bytes, bytes]]) -> bytes:
+    """Encode status line and headers, without the empty line; fields are (lower-case name, name, value)."""
+    parts = [b"HTTP/1.1 %d %b\r\n" % (status, reason)]
+    parts += (b"%b: %b\r\n" % (name, value) for _, name, value in fields)
+    return b"".join(parts)
 
 
 def chunk(data: bytes) -> bytes:

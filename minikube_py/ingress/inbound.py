@@ -31,6 +31,8 @@ class Inbound(Protocol):
     length: int | None
     """The announced length of the body; None where it isn't known before its end."""
     has_body: bool
+    problem: tuple[int, str] | None
+    """(status, why) of a request that is malformed."""
     keep_alive: bool
     """The connection stays after the answer; no business of HTTP/2's."""
 
@@ -53,7 +55,7 @@ class Inbound(Protocol):
         ...
 
     @property
-    def trailers(self) -> RawFields:
+    def trailers(self) -> Fields:
         """What came after the body, once it is read."""
         ...
 

@@ -10,8 +10,8 @@ from aiohttp import hdrs
 from aiohttp.http_writer import HttpVersion10
 from aiohttp.web_request import BaseRequest
 
-from minikube_py.ingress.http1 import chunk, last_chunk
-from minikube_py.ingress.inbound import Attempt, Fields, RawFields
+from minikube_py.ingress.http1 import chunk, encode_head, last_chunk
+from minikube_py.ingress.inbound import Attempt, Fields
 
 __all__ = ["Inbound1"]
 
@@ -35,7 +35,8 @@ class Inbound1:
         "version",
     )
 
-    trailers: RawFields = ()
+    trailers: Fields = ()
+    problem: tuple[int, str] | None = None
 
     def __init__(self, request: BaseRequest) -> None:
         self._request = request
@@ -80,10 +81,10 @@ class Inbound1:
         if self.version == "HTTP/1.0":
             return  # RFC 9110 §15.2: HTTP/1.0 has no such answers
         if (transport := self._request.transport) is not None:
-            transport.write(_encode(status, reason, fields) + b"\r\n")
+            transport.write(encode_head(status, reason, fields) + b"\r\n")
 
     def begin(self, status: int, reason: bytes, fields: Fields, *, sized: bool) -> None:
-        block = _encode(status, reason, fields)
+        block = encode_head(status, reason, fields)
         if not sized:
             if self.version == "HTTP/1.0":
                 self.keep_alive = False  # it knows no chunks: the end of the connection is the end of the body
@@ -132,7 +133,7 @@ class Inbound1:
 
     def switch(self, fields: Fields, upgrade: str, tunnel: Any) -> None:
         self.keep_alive = False
-        block = _encode(101, b"Switching Protocols", fields)
+        block = encode_head(101, b"Switching Protocols", fields)
         block += f"Connection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n".encode("utf-8", "surrogateescape")
         if (transport := self._request.transport) is not None:
             transport.write(block)
@@ -143,9 +144,3 @@ class Inbound1:
 
     def resume(self) -> None:
         self._request.protocol.resume_reading()
-
-
-def _encode(status: int, reason: bytes, fields: Fields) -> bytes:
-    parts = [b"HTTP/1.1 %d %b\r\n" % (status, reason)]
-    parts += (b"%b: %b\r\n" % (name, value) for _, name, value in fields)
-    return b"".join(parts)

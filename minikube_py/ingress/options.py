@@ -156,7 +156,7 @@ class Options:
     next_upstream: frozenset[str] = frozenset({"error", "timeout"})
     tries: int = 3
     protocol: str = "HTTP"
-    """HTTP or HTTPS (backend-protocol)."""
+    """HTTP, HTTPS, GRPC or GRPCS (backend-protocol)."""
     vhost: str = ""
     hash_by: str = ""
     """upstream-hash-by, with nginx variables."""

@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Protocol, cast
 
 from minikube_py.aiokit.clock import Clock, Timer
-from minikube_py.ingress.http1 import MAX_HEAD, BadResponse, Chunks, Framing, Head, parse_head
+from minikube_py.ingress.http1 import MAX_HEAD, BadResponse, Chunks, Framing, Head, chunk, last_chunk, parse_head
+from minikube_py.ingress.inbound import Fields
 from minikube_py.ingress.router import Endpoint
 
 __all__ = ["Closed", "Connection", "Listener", "Pool"]
@@ -74,6 +75,7 @@ class Connection(asyncio.Protocol):
         "endpoint",
         "idle_since",
         "listener",
+        "on_interim",
         "on_writable",
         "received",
         "reused",
@@ -89,6 +91,8 @@ class Connection(asyncio.Protocol):
         self.received = 0
         """Body bytes of the current answer."""
         self.on_writable: Callable[[], None] | None = None
+        self.on_interim: Callable[[Head], None] | None = None
+        """Told of informational answers (103 Early Hints)."""
         self.listener: Listener | None = None
         self.transport: asyncio.Transport | None = None
         self._clock = clock
@@ -125,8 +129,8 @@ class Connection(asyncio.Protocol):
     def writing_paused(self) -> bool:
         return self._writing_paused
 
-    def start(self, method: str, data: bytes) -> None:
-        """Send a request's head (and what is there of its body)."""
+    def start(self, method: str, data: bytes, *, body: bool = False) -> None:
+        """Send a request's head; `body` follows."""
         self._reset(method)
         self._busy = True
         if self.transport is not None:
@@ -135,6 +139,14 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
+
+    def write_body(self, data: bytes, *, chunked: bool = False) -> None:
+        """Send more of a request's body."""
+        self.write(chunk(data) if chunked else data)
+
+    def end_body(self, trailers: Fields = (), *, chunked: bool = False) -> None:
+        if chunked:
+            self.write(last_chunk(trailers))
 
     async def drain(self) -> None:
         """Wait until the backend takes more.
@@ -151,6 +163,11 @@ class Connection(asyncio.Protocol):
                 self._write_waiter = None
 
     # The answer
+
+    @property
+    def trailers(self) -> Fields:
+        """What came after the body, once it is here."""
+        return self._chunks.trailers if self._chunks is not None else ()
 
     async def head(self, timeout: float) -> Head:
         """Return status and headers.
@@ -282,7 +299,9 @@ class Connection(asyncio.Protocol):
             head = parse_head(data[:end], method=self._method)
             data = data[end + 4 :]
             if head.status >= 200 or head.status == 101:
-                break  # 100 and 103 are the proxy's own business
+                break
+            if head.status != 100 and self.on_interim is not None:  # who sent Expect has had its 100 from us
+                self.on_interim(head)
         self._buffer = b""
         if head.status == 101:
             head = replace(head, framing=Framing.UNTIL_CLOSE, keep_alive=False)
@@ -370,7 +389,7 @@ class Connection(asyncio.Protocol):
         """The request is over and the connection waits for the next."""
         self._busy = False
         self.reused = True
-        self.on_writable = None
+        self.on_writable = self.on_interim = None
         self.listener = None
 
     def _stop(self) -> None:

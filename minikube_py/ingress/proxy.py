@@ -13,8 +13,8 @@ Left out: trailers are dropped, 1xx of a backend are not passed on (as nginx), u
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection
+from typing import TYPE_CHECKING, Any
 
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_exceptions import HTTPException
@@ -29,10 +29,15 @@ from minikube_py.ingress.balancer import Balancer
 from minikube_py.ingress.exchange import Exchange
 from minikube_py.ingress.inbound import Inbound
 from minikube_py.ingress.inbound1 import Inbound1
+from minikube_py.ingress.options import Options
+from minikube_py.ingress.outbound import Outbound, Outbounds
 from minikube_py.ingress.pages import NGINX, Rejected, Style, page
-from minikube_py.ingress.pool import Pool
+from minikube_py.ingress.pool import Connection, Pool
 from minikube_py.ingress.relaying import transport_security
-from minikube_py.ingress.router import RoutingTable
+from minikube_py.ingress.router import Endpoint, RoutingTable
+
+if TYPE_CHECKING:
+    from minikube_py.ingress.pool2 import Pool2
 
 __all__ = ["Proxy", "transport_security"]
 
@@ -77,6 +82,7 @@ class Proxy:
     ) -> None:
         self.style = style
         self.pool = Pool(clock)
+        self._pool2: Pool2 | None = None
         self.balancer = Balancer()
         self.requests: dict[tuple[str, str], int] = {}
         """(rule, backend) → requests answered; "" for none."""
@@ -96,6 +102,31 @@ class Proxy:
 
     def close(self) -> None:
         self.pool.close()
+        if self._pool2 is not None:
+            self._pool2.close()
+
+    def pool_for(self, options: Options) -> Outbounds:
+        """Return where requests with these settings get their connections."""
+        if options.protocol not in ("GRPC", "GRPCS"):
+            return self.pool
+        if self._pool2 is None:
+            from minikube_py.ingress.pool2 import Pool2  # 40 ms, for whoever has gRPC
+
+            self._pool2 = Pool2(self.clock)
+        return self._pool2
+
+    def release(self, connection: Outbound) -> None:
+        """Take back a connection whose answer has ended."""
+        if isinstance(connection, Connection):
+            self.pool.release(connection)
+        else:
+            connection.close()
+
+    def retain(self, endpoints: Collection[Endpoint]) -> None:
+        """Let go of connections to endpoints that are no more."""
+        self.pool.retain(endpoints)
+        if self._pool2 is not None:
+            self._pool2.retain(endpoints)
 
     def count(self, rule: str, backend: str) -> None:
         """Count an answered request."""

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from minikube_py.ingress.forwarding import NOT_RETURNED
 from minikube_py.ingress.http1 import BadResponse, Framing, Head
+from minikube_py.ingress.outbound import Outbound
 from minikube_py.ingress.pages import http_date
-from minikube_py.ingress.pool import Closed, Connection
+from minikube_py.ingress.pool import Closed
 
 if TYPE_CHECKING:
     from minikube_py.ingress.exchange import Exchange
@@ -36,7 +37,7 @@ def answer_fields(exchange: "Exchange", head: Head) -> list[tuple[bytes, bytes, 
     return fields
 
 
-async def relay(exchange: "Exchange", connection: Connection, head: Head) -> None:
+async def relay(exchange: "Exchange", connection: Outbound, head: Head) -> None:
     """Pass the answer on as it comes.
 
     Error handling: Closed when either side is gone before its end.
@@ -65,7 +66,7 @@ async def relay(exchange: "Exchange", connection: Connection, head: Head) -> Non
         except (TimeoutError, BadResponse) as error:
             raise Closed(str(error), clean=False) from error
     record.sent += len(data)
-    request.finish(data)
+    request.finish(data, connection.trailers)
 
 
 def transport_security(host: str) -> bytes:

@@ -1,13 +1,15 @@
 """The way to the backend: the request's head as the pod gets it, endpoint after endpoint, and the body as it comes."""
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
-from minikube_py.ingress.forwarding import NOT_FORWARDED, preamble, styled_preamble
-from minikube_py.ingress.http1 import BadResponse, Head, chunk
+from minikube_py.ingress.forwarding import NOT_FORWARDED, interim_fields, preamble, styled_preamble
+from minikube_py.ingress.http1 import BadResponse, Head
 from minikube_py.ingress.options import Options
+from minikube_py.ingress.outbound import Outbound
 from minikube_py.ingress.pages import Rejected
-from minikube_py.ingress.pool import Closed, Connection
+from minikube_py.ingress.pool import Closed
 from minikube_py.ingress.router import Endpoint, Upstream, cookie
 from minikube_py.ingress.urls import expand
 
@@ -36,6 +38,8 @@ def request_head(exchange: "Exchange", method: str, host: str, target: str, requ
         text = preamble(method, target, host, exchange.options.vhost, request_id, remote, secure=exchange.secure)
     if not style.forwarded and (forwarded := headers.get("X-Forwarded-For")) is not None:
         text += f"X-Original-Forwarded-For: {forwarded}\r\n"
+    if exchange.options.protocol in ("GRPC", "GRPCS"):
+        text += "TE: trailers\r\n"  # gRPC servers insist on it
     if upgrade:
         text += f"Connection: Upgrade\r\nUpgrade: {upgrade}\r\n"
     if request.length is not None:
@@ -59,13 +63,14 @@ def request_head(exchange: "Exchange", method: str, host: str, target: str, requ
     return b"".join(parts)
 
 
-async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) -> tuple[Connection, Head]:
+async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) -> tuple[Outbound, Head]:
     """Send to one endpoint after the other until one answers."""
     proxy = exchange.proxy
     options = exchange.options
     assert exchange.match is not None
     upstream: Upstream = exchange.match.upstream
-    secure = options.protocol == "HTTPS"
+    secure = options.protocol in ("HTTPS", "GRPCS")
+    pool = proxy.pool_for(options)
     sticky, hashed = _preference(exchange, options)
     tried: set[Endpoint] = set()
     errors: list[str] = []
@@ -84,11 +89,11 @@ async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) 
             endpoint = proxy.balancer.pick(upstream, tried, hash_of=hashed, sticky=sticky)
         if endpoint is None:
             break
-        connection = None if fresh else proxy.pool.acquire(endpoint, secure=secure)
+        connection = None if fresh else pool.acquire(endpoint, secure=secure)
         sent = False
         try:
             if connection is None:
-                connection = await proxy.pool.connect(endpoint, options.connect_timeout, secure=secure)
+                connection = await pool.connect(endpoint, options.connect_timeout, secure=secure)
             sent = True
             sent_at = proxy.clock.now()
             head = await _sent(exchange, connection, method, block, body)
@@ -129,8 +134,15 @@ async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) 
     raise Rejected(status, "; ".join(errors))
 
 
-async def _sent(exchange: "Exchange", connection: Connection, method: str, block: bytes, body: bool) -> Head:
-    connection.start(method, block)
+def _interim(exchange: "Exchange", head: Head) -> None:
+    """Pass an informational answer on (RFC 9110 §15.2)."""
+    if not exchange.begun:
+        exchange.request.interim(head.status, head.reason, interim_fields(head))
+
+
+async def _sent(exchange: "Exchange", connection: Outbound, method: str, block: bytes, body: bool) -> Head:
+    connection.on_interim = partial(_interim, exchange)
+    connection.start(method, block, body=body)
     if body:
         request = exchange.request
         if request.headers.get("Expect", "").lower() == "100-continue" and not request.body_read:
@@ -145,7 +157,7 @@ def _preference(exchange: "Exchange", options: Options) -> tuple[str, str]:
     return sticky, hashed
 
 
-async def _send_body(exchange: "Exchange", connection: Connection) -> None:
+async def _send_body(exchange: "Exchange", connection: Outbound) -> None:
     """Pass the caller's body on as it comes; a broken one closes the backend's connection."""
     request = exchange.request
     chunked = request.length is None
@@ -164,12 +176,11 @@ async def _send_body(exchange: "Exchange", connection: Connection) -> None:
                 exchange.upload_error = Rejected(413, too_large(limit))
                 connection.close()
                 return
-            connection.write(chunk(data) if chunked else data)
+            connection.write_body(data, chunked=chunked)
             if connection.writing_paused:
                 async with asyncio.timeout(exchange.options.send_timeout):
                     await connection.drain()
-        if chunked:
-            connection.write(b"0\r\n\r\n")
+        connection.end_body(request.trailers, chunked=chunked)
     except TimeoutError:
         exchange.upload_error = Rejected(504, f"{connection.endpoint} took no more of the body (proxy-send-timeout)")
         connection.close()

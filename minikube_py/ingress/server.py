@@ -188,7 +188,7 @@ def program(
         def swapped(table: RoutingTable, rules: Rules, sources: Sources) -> None:
             certificates.update(rules, sources)
             alive: set[Endpoint] = {each for upstream in table.upstreams.values() for each in upstream.endpoints}
-            proxy.pool.retain(alive)
+            proxy.retain(alive)
             proxy.balancer.forget(table.upstreams.keys())
             proxy.forget(rules.served)
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from minikube_py.ingress.forwarding import NOT_FORWARDED
 from minikube_py.ingress.http1 import BadResponse, Framing, Head
 from minikube_py.ingress.options import Answer, Call, Options, Subrequest
+from minikube_py.ingress.outbound import Outbound
 from minikube_py.ingress.pages import Rejected
 from minikube_py.ingress.pool import Connection
 from minikube_py.ingress.relaying import relay
@@ -59,7 +60,7 @@ async def ask(exchange: "Exchange", ask: Subrequest, call: Call) -> Answer | Non
     return ask.failed(head.status, answer)
 
 
-async def error_page(exchange: "Exchange", failed: Connection, status: int) -> None:
+async def error_page(exchange: "Exchange", failed: Outbound, status: int) -> None:
     """Put the default backend's answer in place of an error (custom-http-errors)."""
     assert exchange.match is not None
     key = exchange.options.error_backend

@@ -1,6 +1,7 @@
-"""`backend-protocol`: HTTP or HTTPS to the pods (certificates are not verified, as in ingress-nginx).
+"""`backend-protocol`: HTTP, HTTPS, GRPC or GRPCS to the pods (certificates are not verified, as in ingress-nginx).
 
-Left out: GRPC, GRPCS (they need HTTP/2) and FCGI; they are reported.
+gRPC is HTTP/2, so its callers come over TLS: there is none on port 80, as in ingress-nginx.
+Left out: FCGI; it is reported.
 """
 
 from minikube_py.ingress.annotations.draft import Draft
@@ -12,9 +13,9 @@ PHASE = Phase.UPSTREAM
 
 def apply(draft: Draft) -> None:
     value = (draft.text("backend-protocol") or "").upper()
-    if value in ("HTTP", "HTTPS"):
+    if value in ("HTTP", "HTTPS", "GRPC", "GRPCS"):
         draft.set(protocol=value)
     elif value == "AUTO_HTTP":
         draft.set(protocol="HTTP")
     else:
-        draft.problem("backend-protocol", "is not supported here (HTTP and HTTPS are)")
+        draft.problem("backend-protocol", "is not supported here (HTTP, HTTPS, GRPC and GRPCS are)")

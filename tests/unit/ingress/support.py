@@ -271,7 +271,7 @@ def parse(data: bytes) -> tuple[int, dict[str, str], bytes]:
         head, _, body = data.partition(b"\r\n\r\n")
         lines = head.decode().split("\r\n")
         status = int(lines[0].split()[1])
-        if status != 100:
+        if status >= 200 or status == 101:
             break
         data = body
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
