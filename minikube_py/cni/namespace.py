@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
 from typing import TYPE_CHECKING
 
 from minikube_py.cni.accept import Address, TrackedSocket, listening_socket
@@ -96,9 +95,10 @@ class NetworkNamespace:
         if host is None or host.lower() in self._local or host in ANY:
             return self.ip
         try:
-            return str(IPv4Address(host))
-        except AddressValueError:
+            socket.inet_pton(socket.AF_INET, host)
+        except (OSError, ValueError):
             return None
+        return host
 
     async def resolve(self, host: str | bytes | None) -> Sequence[str]:
         """Return the IPv4 addresses of `host` as the pod's libc would; raise `socket.gaierror` as it does."""
