@@ -1,7 +1,8 @@
 """HorizontalPodAutoscalers: as many pods as the measured load asks for.
 
 Stands for kube-controller-manager's horizontal-pod-autoscaling controller (autoscaling/v2).
-Leaves out Object and External metrics, ContainerResource, and the separate delays for cpu of starting pods.
+Object metrics are of Services and Ingresses: what the pods behind them are called, together, whoever calls.
+Leaves out External metrics (there is no adapter), ContainerResource, and the delays for cpu of starting pods.
 Source: https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details
 """
 
@@ -142,7 +143,7 @@ class HorizontalPodAutoscalerController:
         proposals: list[Proposal] = []
         problem: tuple[str, str] | None = None
         for metric in spec.get("metrics") or ():
-            result = self._proposal(metric, members, current)
+            result = self._proposal(metric, members, current, key.namespace, view)
             if isinstance(result, Proposal):
                 proposals.append(result)
             else:
@@ -221,7 +222,7 @@ class HorizontalPodAutoscalerController:
         status["lastScaleTime"] = rfc3339(now)
 
     def _proposal(
-        self, metric: Mapping[str, Any], members: Sequence[Object], current: int
+        self, metric: Mapping[str, Any], members: Sequence[Object], current: int, namespace: str, view: View
     ) -> Proposal | tuple[str, str]:
         """Return what one metric asks for, or (reason, message) when it can't be had."""
         match metric["type"]:
@@ -229,6 +230,13 @@ class HorizontalPodAutoscalerController:
                 return self._resource(metric["resource"], members, current)
             case "Pods":
                 return self._pods(metric["pods"], members, current)
+            case "Object":
+                return self._object(metric["object"], members, current, namespace, view)
+            case "External":
+                name = metric["external"]["metric"]["name"]
+                why = f"the server could not find the requested resource (get {name}.external.metrics.k8s.io)"
+                what = f"unable to get external metric {namespace}/{name}/nil"
+                return "FailedGetExternalMetric", f"{what}: unable to fetch metrics from external metrics API: {why}"
             case other:
                 return "InvalidMetricSourceType", f"metric source type {other} is not measured here"
 
@@ -292,6 +300,35 @@ class HorizontalPodAutoscalerController:
         }
         return Proposal(size, f"pods metric {name}", current_)
 
+    def _object(
+        self, source: Mapping[str, Any], members: Sequence[Object], current: int, namespace: str, view: View
+    ) -> Proposal | tuple[str, str]:
+        name, about, target = source["metric"]["name"], source["describedObject"], source["target"]
+        values, _ = self._measured(_behind(about, namespace, view), name)
+        if not values:
+            what = f"unable to get metric {name}: {about['kind']} on {namespace} {about['name']}"
+            why = "unable to fetch metrics from custom metrics API: no metrics returned"
+            return "FailedGetObjectMetric", f"{what}/{why}"
+        total = sum(values.values())
+        now: Object = {"value": _amount(name, total)}
+        if target["type"] == "AverageValue":
+            wanted = float(quantity(target["averageValue"]))
+            now = {"averageValue": _amount(name, total / current)}
+            pods_now = current
+        else:
+            wanted = float(quantity(target["value"]))
+            pods_now = 1
+        ratio = total / (wanted * pods_now) if wanted else 1.0
+        size = current
+        if abs(1.0 - ratio) > _TOLERANCE:
+            scale = pods_now if target["type"] == "AverageValue" else sum(pods.ready(pod) for pod in members)
+            size = math.ceil(round(ratio * scale, 9))
+        current_ = {
+            "type": "Object",
+            "object": {"metric": {"name": name}, "describedObject": about, "current": now},
+        }
+        return Proposal(size, f"{about['kind']} metric {name}", current_)
+
     def _stabilized(self, key: Key, behavior: Mapping[str, Any], wanted: int, current: int, now: float) -> int:
         """Damp: don't go below the highest (above the lowest) recommendation of the window."""
         down = float((behavior.get("scaleDown") or {}).get("stabilizationWindowSeconds", _DOWN_WINDOW))
@@ -310,6 +347,8 @@ class HorizontalPodAutoscalerController:
         if wanted == current:
             return current
         grows = wanted > current
+        if grows and not behavior:  # without `behavior` the older rule holds: at most double, or 4
+            return min(wanted, max(2 * current, 4))
         rules: Mapping[str, Any] = behavior.get("scaleUp" if grows else "scaleDown") or {}
         if rules.get("selectPolicy") == "Disabled":
             return current
@@ -332,6 +371,29 @@ class HorizontalPodAutoscalerController:
         if grows:
             return min(wanted, max((max if most else min)(limits), current))
         return max(wanted, min((min if most else max)(limits), current))
+
+
+def _behind(about: Mapping[str, Any], namespace: str, view: View) -> list[Object]:
+    """Return the active pods behind a Service, or behind the Services of an Ingress."""
+    services = {about["name"]} if about["kind"] == "Service" else set()
+    if about["kind"] == "Ingress" and (ingress := view.get("ingresses.networking.k8s.io", about["name"], namespace)):
+        spec = meta.spec(ingress)
+        backends = [spec.get("defaultBackend") or {}]
+        backends += [
+            path.get("backend") or {}
+            for rule in spec.get("rules") or ()
+            for path in (rule.get("http") or {}).get("paths") or ()
+        ]
+        services = {backend["service"]["name"] for backend in backends if backend.get("service")}
+    found: dict[str, Object] = {}
+    for name in services:
+        service = view.get("services", name, namespace)
+        selector = meta.spec(service).get("selector") if service is not None else None
+        if selector:
+            for pod in view.list("pods", namespace, Selector.from_map(selector)):
+                if pods.active(pod):
+                    found[meta.name(pod)] = pod
+    return list(found.values())
 
 
 def _size(values: Mapping[str, float], missing: int, target: float, current: int) -> int:

@@ -1,5 +1,9 @@
-"""httpd (Apache): `It works!` and mounted content. Leaves out: httpd.conf, logs in other formats, modules."""
+"""httpd (Apache): `It works!` and mounted content; hpa-example, whose answer costs CPU, as its index.php's does.
 
+Leaves out: httpd.conf, logs in other formats, modules.
+"""
+
+import math
 import mimetypes
 import time
 from typing import TYPE_CHECKING
@@ -21,7 +25,8 @@ _ROOT = "/usr/local/apache2/htdocs"
 async def main(container: Container) -> int:
     from aiohttp import web
 
-    if "hpa-example" in container.image:
+    busy = "hpa-example" in container.image
+    if busy:
         works, root = "OK!", "/var/www/html"
     else:
         works, root = "<html><body><h1>It works!</h1></body></html>\n", _ROOT
@@ -34,6 +39,8 @@ async def main(container: Container) -> int:
             kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
             response = web.Response(body=found.read_bytes(), content_type=kind)
         elif path == "/index.html" and find_file(container, root) is None:
+            if busy:
+                _compute()
             response = web.Response(text=works, content_type="text/html")
         else:
             text = (
@@ -51,3 +58,13 @@ async def main(container: Container) -> int:
         return response
 
     return await serve(container, answer, 80)
+
+
+def _compute() -> None:
+    """Add up square roots as hpa-example's index.php does, a fifth as many.
+
+    In one go: other pods wait some 10 ms, but a measurement by samples sees no shorter pieces (`kubelet/usage.py`).
+    """
+    x = 0.0001
+    for _ in range(200_000):
+        x += math.sqrt(x)
