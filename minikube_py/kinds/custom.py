@@ -45,13 +45,17 @@ def _kind(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Kind:
         structural.default(schema, obj)
 
     def prepare(obj: Object, old: Object | None) -> None:
-        metadata = prune_as(OBJECT_META, obj.get("metadata") or {})
+        metadata = obj.get("metadata") or {}
+        kept = prune_as(OBJECT_META, metadata)
         pruned = structural.prune(schema, obj)
+        metadata.clear()  # in place: who called counts the generation in it afterwards
+        metadata.update(kept)
         obj.clear()
         obj.update(pruned)
         obj["metadata"] = metadata
         if old is None and has_status:
             obj.pop("status", None)
+            structural.default(schema, obj)  # a status by default, as reading it back fills it in
 
     @rules.collected
     def validate(obj: Object, old: Object | None) -> rules.Errors:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from minikube_py.aiokit.clock import rfc3339
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
-from minikube_py.client import Action, Create, Delete, Event, Update, UpdateStatus, View
+from minikube_py.client import Action, Change, Create, Delete, Event, Update, UpdateStatus, View
 from minikube_py.ingress.gateway import provision
 from minikube_py.ingress.sources import GATEWAY_CLASSES, GATEWAY_RESOURCES, GATEWAYS, ROUTES, SLICES, Sources
 
@@ -88,14 +88,19 @@ class GatewayReconciler:
 
     def _all(self, event: Event, view: View) -> Iterable[Key]:
         old = event.old
-        if old is not None and {**old, "metadata": 0, "status": 0} == {**event.object, "metadata": 0, "status": 0}:
+        deleted = event.change is Change.DELETED
+        if (
+            old is not None
+            and not deleted
+            and {**old, "metadata": 0, "status": 0} == {**event.object, "metadata": 0, "status": 0}
+        ):
             same = all(
                 old["metadata"].get(k) == event.object["metadata"].get(k) for k in ("labels", "deletionTimestamp")
             )
             if same and event.resource != "services":
                 return []  # a status, ours most likely
         classes = [meta.key(each) for each in view.list(GATEWAY_CLASSES)]
-        gone = [event.key] if event.resource == GATEWAYS else []
+        gone = [event.key] if event.resource == GATEWAYS and deleted else []
         return classes + gone + [meta.key(each) for each in view.list(GATEWAYS)]
 
     def _owned(self, event: Event, view: View) -> Iterable[Key]:

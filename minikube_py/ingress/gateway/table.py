@@ -127,6 +127,7 @@ class GatewayTable(RoutingTable):
         *,
         method: str = "GET",
         query: str = "",
+        secure: bool = False,
     ) -> Match | NoMatch:
         host = normalize_host(host)
         path = normalize_path(path)

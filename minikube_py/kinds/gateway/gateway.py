@@ -128,7 +128,7 @@ _STATUS = struct(
 )
 
 
-def _check(gateway: Object) -> Iterator[FieldError]:
+def _check(gateway: Object, old: Object | None) -> Iterator[FieldError]:
     spec = gateway["spec"]
     yield from _listeners(spec["listeners"])
     seen: set[tuple[str, str]] = set()
@@ -170,6 +170,9 @@ def _listeners(found: list[Mapping[str, Any]]) -> Iterator[FieldError]:
     yield from some(
         any(each["protocol"] in ("TCP", "UDP") and each.get("hostname") for each in found),
         "hostname must not be specified for protocols ['TCP', 'UDP']",
+    )
+    yield from some(
+        len({each["name"] for each in found}) < len(found), "Listener name must be unique within the Gateway"
     )
     places = [(each["port"], each["protocol"], each.get("hostname")) for each in found]
     yield from some(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.errors import FieldError
 from minikube_py.apimachinery.meta import Object
 from minikube_py.kinds.gateway.schema import (
@@ -9,6 +10,7 @@ from minikube_py.kinds.gateway.schema import (
     NAME,
     NAMESPACE,
     array,
+    broken,
     column,
     group,
     kind_,
@@ -53,8 +55,9 @@ _STATUS = struct(
 )
 
 
-def _check(class_: Object) -> Iterator[FieldError]:
-    return iter(())
+def _check(class_: Object, old: Object | None) -> Iterator[FieldError]:
+    if old is not None and class_["spec"]["controllerName"] != meta.spec(old).get("controllerName"):
+        yield broken("spec.controllerName", "Value is immutable", "string")
 
 
 KINDS = kinds(

@@ -67,7 +67,7 @@ _SPEC = struct(
 )
 
 
-def _check(route: Object) -> Iterator[FieldError]:
+def _check(route: Object, old: Object | None) -> Iterator[FieldError]:
     yield from parent_refs(route)
     for at, rule in items(route["spec"], "spec", "rules"):
         for holder, where in ((rule, at), *((ref, place) for place, ref in items(rule, at, "backendRefs"))):

@@ -271,7 +271,7 @@ def _rule(rule: Mapping[str, Any], at: str) -> Iterator[FieldError]:
         yield broken(f"{at}.timeouts", "backendRequest timeout cannot be longer than request timeout")
 
 
-def _check(route: Object) -> Iterator[FieldError]:
+def _check(route: Object, old: Object | None) -> Iterator[FieldError]:
     yield from parent_refs(route)
     spec = route["spec"]
     found = spec.get("rules") or ()

@@ -29,7 +29,7 @@ _RULES = array(
 )
 
 
-def _check(route: Object) -> Iterator[FieldError]:
+def _check(route: Object, old: Object | None) -> Iterator[FieldError]:
     yield from parent_refs(route)
     for at, rule in items(route["spec"], "spec", "rules"):
         for place, ref in items(rule, at, "backendRefs"):

@@ -29,7 +29,7 @@ _SPEC = struct(
 )
 
 
-def _check(grant: Object) -> Iterator[FieldError]:
+def _check(grant: Object, old: Object | None) -> Iterator[FieldError]:
     return iter(())
 
 

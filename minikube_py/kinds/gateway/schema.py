@@ -1,6 +1,6 @@
 """The words in which the Gateway API's definitions are written here: schema pieces, shared types, and the rules (CEL).
 
-A rule is a generator over an object; `Rules` of a kind run once its schema holds, as in apiextensions-apiserver.
+`Rules` of a kind run once its schema holds, as in apiextensions-apiserver.
 Source: https://gateway-api.sigs.k8s.io/reference/spec/ (standard channel, v1.3)
 """
 
@@ -46,7 +46,8 @@ __all__ = [
 GROUP = "gateway.networking.k8s.io"
 
 Schema: TypeAlias = dict[str, Any]
-Rules: TypeAlias = Callable[[Object], Iterator[FieldError]]
+Rules: TypeAlias = Callable[[Object, Object | None], Iterator[FieldError]]
+"""What holds beyond the schema, of an object and of the one it replaces."""
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
@@ -304,6 +305,6 @@ def _validate(kind: Kind, check: Rules) -> Callable[[Object, Object | None], Seq
         if any(each.reason in _BLOCKING or "must be of type" in each.message for each in found):
             yield errors.invalid_value("<nil>", GoText("null"), _UNCHECKED)
         else:
-            yield from check(obj)
+            yield from check(obj, old)
 
     return validate
