@@ -40,6 +40,7 @@ from minikube_py.kinds.clusterconfig import ApiServer, ClusterConfig
 from minikube_py.kube_proxy.server import KubeProxy
 from minikube_py.kubelet.agent import Kubelet
 from minikube_py.kubelet.lag import watch_loop
+from minikube_py.kubelet.provisioner import Provisioner
 from minikube_py.kubelet.runtime import KubeletRuntime
 from minikube_py.networkpolicy.agent import POLICIES, PolicyGate
 from minikube_py.networkpolicy.profiles import PROFILES
@@ -228,6 +229,7 @@ class Composition:
         self._on_stop("watchdog", watchdog.close)
         self._catalog = Catalog(self._images, self._own_images())
         self._on_stop("nodes", self.machines.close)
+        self._on_stop("provisioner", Provisioner(self.operations, lambda: self.state_dir).stop)
         for index in range(self.config.nodes):
             await self.machines.boot(node_name(index), index)
         self.machines.start()

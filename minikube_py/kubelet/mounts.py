@@ -2,7 +2,7 @@
 
 <state>/pods/<pod uid>/volumes/<name>/…     emptyDir, configMap, secret, downwardAPI, projected
 <state>/pods/<pod uid>/etc/hosts            written when somebody looks
-<state>/claims/<namespace>/<claim>/…        outlive their pods
+<state>/claims/<PersistentVolume>/…         outlive their pods
 <state>/hosts/<node>/<path>                 hostPath: the node's disk is a folder of ours, never the real one
 """
 
@@ -15,7 +15,9 @@ from typing import Any
 from minikube_py.images.expansion import expand
 from minikube_py.kubelet.volumes import Place, Volume
 
-__all__ = ["PodFiles", "PodFolders"]
+__all__ = ["CLAIMS", "PodFiles", "PodFolders"]
+
+CLAIMS = "claims"
 
 
 class PodFolders:
@@ -24,9 +26,9 @@ class PodFolders:
     Resource handling: `remove()` deletes what is the pod's own; claims and host paths stay.
     """
 
-    def __init__(self, state: Path, *, uid: str, namespace: str, node: str) -> None:
+    def __init__(self, state: Path, *, uid: str, node: str) -> None:
         self._own = state / "pods" / uid
-        self._claims = state / "claims" / namespace
+        self._claims = state / CLAIMS
         self._host = state / "hosts" / node
         self._volumes: dict[str, Path] = {}
 

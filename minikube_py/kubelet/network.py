@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from minikube_py.apimachinery.meta import Object
+from minikube_py.cni.filters import Target
 from minikube_py.cni.types import Resolver
 
 __all__ = ["Announcer", "Identity", "Namespace", "Network"]
@@ -35,8 +36,22 @@ class Network(Protocol):
         """Make the namespace of a pod or node with this address."""
         ...
 
-    def listen(self, ip: str, port: int, handler: Callable[[Any], object]) -> Any:
-        """Open an address of the node's; `handler` gets each connection and hands it off. OSError if it is taken."""
+    def listen(
+        self,
+        ip: str,
+        port: int,
+        handler: Callable[[Any], object],
+        *,
+        targets: Callable[[], Sequence[Target]] = tuple,
+    ) -> Any:
+        """Open an address of the node's; `handler` gets each connection and hands it off. OSError if it is taken.
+
+        `targets` says where that leads to, so that the policies there are asked before the handshake.
+        """
+        ...
+
+    def listen_udp(self, ip: str, port: int, pick: Callable[[tuple[str, int]], tuple[str, int] | None]) -> Any:
+        """Open an address of the node's for datagrams; `pick` says for each client where they go. OSError likewise."""
         ...
 
     def real_address(self, ip: str, port: int) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
+from minikube_py.cni.filters import Target
 from minikube_py.cni.resolvconf import ResolvConf, hosts_text, parse_hosts, pod_resolv_conf
 
 if TYPE_CHECKING:
@@ -59,19 +60,36 @@ class Sandbox:
         for group in ("initContainers", "containers"):
             for container in self._spec.get(group) or ():
                 for port in container.get("ports") or ():
-                    if port.get("hostPort") and (port.get("protocol") or "TCP") == "TCP":
-                        self._open_host_port(int(port["hostPort"]), int(port["containerPort"]), group, container)
+                    if not port.get("hostPort"):
+                        continue
+                    try:
+                        self._host_ports.append(self._open_host_port(port))
+                    except OSError as error:
+                        path = f"spec.{group}{{{container['name']}}}"
+                        message = f"hostPort {port['hostPort']}: {error}"
+                        self._kubelet.record(self._pod, "Warning", "HostPortConflict", message, path)
 
-    def _open_host_port(self, host_port: int, port: int, group: str, container: Mapping[str, Any]) -> None:
-        try:
-            listener = self._kubelet.fabric.listen(
-                self._kubelet.ip, host_port, lambda connection: connection.hand_off(self.ip, port)
-            )
-        except OSError as error:
-            path = f"spec.{group}{{{container['name']}}}"
-            self._kubelet.record(self._pod, "Warning", "HostPortConflict", f"hostPort {host_port}: {error}", path)
-        else:
-            self._host_ports.append(listener)
+    def _open_host_port(self, port: Mapping[str, Any]) -> Any:
+        """Listen on a hostPort; OSError if it is taken, or its hostIP isn't the node's.
+
+        The node's loopback is not the machine's: a hostIP of 127.0.0.1 admits the node's own programs alone.
+        """
+        node, target = self._kubelet.ip, (self.ip, int(port["containerPort"]))
+        address, number = str(port.get("hostIP") or "0.0.0.0"), int(port["hostPort"])
+        own = address in ("127.0.0.1", "::1")
+        if not own and address not in ("0.0.0.0", "::", node):
+            raise OSError(f"hostIP {address} is no address of node {self._kubelet.node} ({node})")
+        fabric = self._kubelet.fabric
+        if port.get("protocol") == "UDP":
+            return fabric.listen_udp(node, number, lambda client: None if own and client[0] != node else target)
+
+        def connected(connection: Any) -> None:
+            if own and connection.source[0] != node:
+                connection.reset()
+            else:
+                connection.hand_off(*target)
+
+        return fabric.listen(node, number, connected, targets=lambda: (Target(*target),))
 
     @property
     def ips(self) -> dict[str, str]:

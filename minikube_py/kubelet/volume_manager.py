@@ -47,7 +47,7 @@ class VolumeManager:
     def folders(self) -> PodFolders:
         self.used = True
         kubelet = self._kubelet
-        return PodFolders(kubelet.state_dir, uid=self._uid, namespace=self._key.namespace, node=kubelet.node)
+        return PodFolders(kubelet.state_dir, uid=self._uid, node=kubelet.node)
 
     def mount(self, pod: Object) -> None:
         """Make the volumes that containers mount, or bring them up to date.

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.kubelet.environment import ConfigError
 
-__all__ = ["Place", "Volume", "referenced", "volume"]
+__all__ = ["Place", "Volume", "is_provisioned", "referenced", "volume"]
 
 Lookup = Callable[[str, str], Object | None]
 Field = Callable[[Mapping[str, Any]], str]
@@ -37,7 +38,7 @@ class Volume:
 
     place: Place = Place.POD
     path: str = ""
-    """For CLAIM the claim's name, for HOST the path on the node."""
+    """For CLAIM the PersistentVolume's name, for HOST the path on the node."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Relative path → content, for volumes that are made of API objects."""
     mode: int = 0o644
@@ -118,20 +119,26 @@ def volume(
             claim = f"{pod_name}-{spec['name']}"
         else:
             claim = str(spec["persistentVolumeClaim"].get("claimName", ""))
-            if lookup("persistentvolumeclaims", claim) is None:
-                raise ConfigError(f'persistentvolumeclaim "{claim}" not found')
         return _claimed(claim, lookup)
     return Volume()
 
 
+def is_provisioned(persistent_volume: Object) -> bool:
+    """Tell whether a PersistentVolume was made for its claim, and so is a folder of ours."""
+    return "pv.kubernetes.io/provisioned-by" in meta.annotations(persistent_volume)
+
+
 def _claimed(claim: str, lookup: Lookup) -> Volume:
-    """Return the folder of a claim: that of the node if somebody made a volume of a node's path by hand."""
-    bound = (lookup("persistentvolumeclaims", claim) or {}).get("spec", {}).get("volumeName", "")
-    made = lookup("persistentvolumes", bound) if bound else None
-    if made is None or "pv.kubernetes.io/provisioned-by" in (made["metadata"].get("annotations") or {}):
-        return Volume(Place.CLAIM, claim)
-    source = made.get("spec", {}).get("hostPath") or made.get("spec", {}).get("local")
-    return Volume(Place.HOST, str(source["path"])) if source and source.get("path") else Volume(Place.CLAIM, claim)
+    """Return the folder of a claim's volume: that of the node if somebody made it of a node's path by hand."""
+    if (found := lookup("persistentvolumeclaims", claim)) is None:
+        raise ConfigError(f'persistentvolumeclaim "{claim}" not found')
+    bound = meta.spec(found).get("volumeName", "")
+    if not bound or (made := lookup("persistentvolumes", bound)) is None:
+        raise ConfigError(f"error processing PVC {meta.namespace(found)}/{claim}: PVC is not bound")
+    source = meta.spec(made).get("hostPath") or meta.spec(made).get("local") or {}
+    if source.get("path") and not is_provisioned(made):
+        return Volume(Place.HOST, str(source["path"]))
+    return Volume(Place.CLAIM, bound)
 
 
 def referenced(pod_spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:

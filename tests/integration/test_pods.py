@@ -50,6 +50,21 @@ def _port(number: int) -> dict[str, Any]:
     return {"ports": [{"containerPort": number}]}
 
 
+def _claim(name: str, **spec: Any) -> dict[str, Any]:
+    wanted = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name},
+        "spec": {**wanted, **spec},
+    }
+
+
+def _volume(cluster: Cluster, claim: str) -> str:
+    """Return the name of the volume that a claim is bound to."""
+    return str(next(c for c in cluster.get("pvc") if c["metadata"]["name"] == claim)["spec"]["volumeName"])
+
+
 async def front() -> web.Application:
     """Make the app that asks its neighbour in the same pod."""
 
@@ -231,6 +246,27 @@ def test_hostport_answers_on_the_nodes_address(cluster: Cluster) -> None:
         socket.create_connection((node, 9903), timeout=2)
 
 
+def test_hostport_takes_datagrams_and_keeps_to_its_host_ip(cluster: Cluster) -> None:
+    """A UDP hostPort answers from the node's address; hostIP 127.0.0.1 is the node's own loopback, others are told."""
+    ports = [
+        {"containerPort": 9010, "hostPort": 9910, "protocol": "UDP"},
+        {"containerPort": 9011, "hostPort": 9911, "hostIP": "127.0.0.1"},
+        {"containerPort": 9012, "hostPort": 9912, "hostIP": "192.0.2.1"},
+    ]
+    args = ["netexec", "--http-port=9011", "--udp-port=9010"]
+    cluster.apply(_pod("udp", "registry.k8s.io/e2e-test-images/agnhost:2.53", args=args, ports=ports))
+    cluster.wait("pod/udp", condition="Ready")
+    node = _status(cluster, "udp")["hostIP"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(5)
+        client.sendto(b"hostname", (node, 9910))
+        assert client.recvfrom(100) == (b"udp", (node, 9910))
+    with pytest.raises(httpx.TransportError):
+        _get(f"http://{node}:9911/hostname")
+    conflict = _until(lambda: [e for e in cluster.get("events") if e["reason"] == "HostPortConflict"])[0]
+    assert conflict["message"].startswith("hostPort 9912: hostIP 192.0.2.1 is no address of node")
+
+
 def test_hostnetwork_pod_is_at_the_nodes_address(cluster: Cluster) -> None:
     """It has the node's address and name, and its port is the node's."""
     pod = _pod("agent", "traefik/whoami", args=["--port=9904"], spec={"hostNetwork": True}, **_port(9904))
@@ -268,22 +304,47 @@ def test_labels_in_a_volume_follow_the_pod(cluster: Cluster) -> None:
     assert _status(cluster, "mirror")["containerStatuses"][0]["restartCount"] == 0
 
 
+@pytest.mark.parametrize("policy", ["Delete", "Retain"])
+def test_a_claims_data_goes_as_its_reclaim_policy_says(cluster: Cluster, policy: str) -> None:
+    """Delete removes the folder with the claim, Retain keeps it; a claim made anew under the same name is empty."""
+    name = f"shelf-{policy.lower()}"
+    storage = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": name},
+        "provisioner": "k8s.io/minikube-hostpath",
+        "reclaimPolicy": policy,
+    }
+    claim = _claim(name, storageClassName=name)
+    spec = {"restartPolicy": "Never", "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": name}}]}
+    mount = {"volumeMounts": [{"name": "d", "mountPath": "/d"}]}
+    fill = _pod("fill", "busybox", command=["sh", "-c", "echo tea > /d/leaves"], spec=spec, **mount)
+    look = _pod("look", "busybox", command=["sh", "-c", "ls /d"], spec=spec, **mount)
+    cluster.apply(storage, claim, fill)
+    _until(lambda: _status(cluster, "fill").get("phase") == "Succeeded")
+    first = cluster.local.state_dir / "claims" / _volume(cluster, name)
+    assert (first / "leaves").read_text() == "tea\n"
+    cluster.delete("pod/fill")
+    cluster.delete(f"pvc/{name}")
+    _until(lambda: first.exists() == (policy == "Retain"))
+    cluster.apply(claim, look)
+    _until(lambda: _status(cluster, "look").get("phase") == "Succeeded")
+    assert cluster.logs("pod/look") == ""
+    assert first.exists() == (policy == "Retain")
+    cluster.delete("pod/look")
+
+
 def test_folders_and_processes_end_with_the_cluster(tmp_path: Path, cluster: Cluster, no_leaks: None) -> None:
     """Volumes are gone and host programs have ended when the `with` block is left."""
     marker = tmp_path / "pid"
     program = f"import os, time; open({str(marker)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "data"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-    }
+    claim = _claim("data")
     spec = {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}
     pod = _pod("prog", "acme/prog", volumeMounts=[{"name": "data", "mountPath": "/data"}], spec=spec)
     with Cluster(claim, pod, images={"acme/prog": {"command": [sys.executable, "-c", program]}}) as running:
         pid = int(_until(lambda: marker.exists() and marker.read_text()))
         folder = running.local.state_dir
-        assert [path.name for path in (folder / "claims").rglob("*")] == ["default", "data"]
+        assert [path.name for path in (folder / "claims").iterdir()] == [_volume(running, "data")]
     assert not folder.exists()
     assert subprocess.run(["ps", "-p", str(pid)], capture_output=True, check=False).returncode == 1
 
@@ -332,12 +393,7 @@ def test_startup_probe_gates_readiness(cluster: Cluster) -> None:
 
 def test_prestop_runs_before_sigterm(cluster: Cluster) -> None:
     """The hook's output file is there when the program is told to end."""
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "diary"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-    }
+    claim = _claim("diary")
     script = "trap 'echo sigterm >> /d/diary; exit 0' TERM; while true; do sleep 0.05; done"
     pod = _pod(
         "writer",
@@ -354,7 +410,7 @@ def test_prestop_runs_before_sigterm(cluster: Cluster) -> None:
     cluster.wait("pod/writer", condition="Ready")
     cluster.delete("pod/writer")
     cluster.wait_gone("pod/writer")
-    diary = next(cluster.local.state_dir.rglob("diary/diary"))
+    diary = cluster.local.state_dir / "claims" / _volume(cluster, "diary") / "diary"
     assert diary.read_text().split() == ["prestop", "sigterm"]
 
 
