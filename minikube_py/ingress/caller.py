@@ -1,23 +1,35 @@
 """One caller's connection: simple requests are relayed here, at once; everything else is aiohttp's.
 
-    bytes ─► a whole GET or HEAD, nothing unusual, a location without annotations ─► Connection ─► pod
+    bytes ─► a whole request, small, nothing unusual, annotations that only look and change ─► Connection ─► pod
           └► anything else: aiohttp takes the connection over, for good
 
 The relay is an answer to speed, not to meaning: it decides nothing that aiohttp's way (`front`, `proxy`) would not
 decide the same. What isn't certain is handed over; a request that fails before its answer has begun is handed over
 too, and there retried, or answered with the page that says why. It runs in callbacks, without a task for each request.
+A small body is waited for before the pod hears of the request, as nginx does (proxy_request_buffering).
 """
 
 import asyncio
 from typing import TYPE_CHECKING, cast
 
 from minikube_py.ingress.accesslog import Record, line
-from minikube_py.ingress.forwarding import Fields, answer_head, interim_fields, preamble, simple_fields, simple_line
+from minikube_py.ingress.forwarding import (
+    Fields,
+    answer_head,
+    filtered_head,
+    interim_fields,
+    preamble,
+    simple_fields,
+    simple_line,
+    styled_preamble,
+)
 from minikube_py.ingress.http1 import Framing, Head, chunk, encode_head, last_chunk
+from minikube_py.ingress.options import Call
 from minikube_py.ingress.pages import http_date
 from minikube_py.ingress.pool import Closed, Connection
 from minikube_py.ingress.proxy import transport_security
-from minikube_py.ingress.router import Endpoint, Location, Match
+from minikube_py.ingress.router import Endpoint, Location, Match, normalize_path
+from minikube_py.ingress.sending import IDEMPOTENT
 
 if TYPE_CHECKING:
     from aiohttp.web_protocol import RequestHandler
@@ -28,6 +40,10 @@ __all__ = ["Caller"]
 
 _MAX_HEAD = 8190
 """Bytes; larger heads are aiohttp's business (and limit)."""
+_MAX_BODY = 64 * 1024
+"""Bytes; larger bodies are streamed, by aiohttp's way."""
+_BODY_PATIENCE = 5.0
+"""Seconds without a byte after which an unfinished body is aiohttp's business, with its limits."""
 _MAX_PENDING = 64 * 1024
 """Bytes that a caller may send ahead of its answer before it isn't read any more."""
 
@@ -37,6 +53,7 @@ class Caller(asyncio.Protocol):
 
     __slots__ = (
         "_begun",
+        "_call",
         "_chunked",
         "_close",
         "_connecting",
@@ -46,6 +63,7 @@ class Caller(asyncio.Protocol):
         "_host",
         "_location",
         "_method",
+        "_missing",
         "_paused",
         "_pending",
         "_record",
@@ -66,6 +84,8 @@ class Caller(asyncio.Protocol):
         self._connecting: asyncio.Task[None] | None = None
         self._record: Record | None = None
         self._location: Location | None = None
+        self._call: Call | None = None
+        self._missing = 0
         self._data = b""
         self._pending = b""
         self._method = ""
@@ -82,6 +102,11 @@ class Caller(asyncio.Protocol):
     def relaying(self) -> bool:
         """A request is under way here."""
         return self._record is not None
+
+    @property
+    def _repeatable(self) -> bool:
+        """The request may be sent twice."""
+        return self._method in IDEMPOTENT and (self._record is None or not self._record.request_length)
 
     @property
     def handed_over(self) -> bool:
@@ -138,53 +163,115 @@ class Caller(asyncio.Protocol):
             self._pending += data
             if len(self._pending) > _MAX_PENDING and self._transport is not None:
                 self._transport.pause_reading()
+        elif self._missing:
+            self._data += data
+            self._missing -= len(data)
+            self.idle_since = self._front.clock.now()
+            if self._missing <= 0:
+                self._missing = 0
+                self._next(self._data)
         else:
             self._next(data)
 
     # A request
 
     def _next(self, data: bytes) -> None:
-        end = len(data) - 4
-        if end < _MAX_HEAD and data.find(b"\r\n\r\n") == end and (first := simple_line(data)) is not None:
+        end = data.find(b"\r\n\r\n") + 4
+        if 4 <= end <= _MAX_HEAD and (first := simple_line(data)) is not None:
             method, target, at = first
-            fields = simple_fields(data[at:])
-            if fields is not None and self._begin(data, method, target, fields):
-                return
+            fields = simple_fields(data[at:end])
+            if fields is not None:
+                missing = end + fields.length - len(data)
+                if not missing and self._begin(data, end, method, target, fields):
+                    return
+                if missing > 0 and fields.length <= _MAX_BODY:
+                    self._data = data
+                    self._missing = missing
+                    self.idle_since = self._front.clock.now()
+                    return
         self._hand_over(data)
 
-    def _begin(self, data: bytes, method: str, target: str, fields: Fields) -> bool:
-        """Start to relay; False if this request needs more than that."""
+    def _begin(self, data: bytes, end: int, method: str, target: str, fields: Fields) -> bool:
+        """Start to relay a request whose head ends at `end`; False if this request needs more than that."""
         front = self._front
         proxy = front.proxy
-        match = proxy.table().route(fields.host, target.partition("?")[0])
+        path, _, query = target.partition("?")
+        match = proxy.table().route(
+            fields.host, path, fields.headers, proxy.chance.random(), method=method, query=query, secure=front.secure
+        )
         if type(match) is not Match:
             return False
         location = match.location
         options = location.options
-        plain = options.plain_secure if front.secure else options.plain
-        if not plain or location.canaries or location.backend is None or not match.upstream.endpoints:
+        if not options.simple or location.backend is None or not match.upstream.endpoints:
             return False
+        if fields.length > options.body_size > 0:
+            return False
+        request_id = f"{proxy.chance.getrandbits(128):032x}"
+        started = front.clock.now()
+        filters = options.secure_filters if front.secure else options.filters
+        call: Call | None = None
+        added = ""
+        asked = target
+        if filters or options.response_filters:
+            call = Call(
+                method,
+                "https" if front.secure else "http",
+                fields.host,
+                path,
+                query,
+                self.remote,
+                fields.headers,
+                started,
+                proxy.state,
+                location.tls,
+                proxy.https_port(),
+                normalize_path(path),
+                location.pattern,
+                request_id,
+                location.path,
+                port=proxy.port,
+            )
+            for each in filters:
+                if each.request(call) is not None:
+                    return False
+            target = call.target or target
+            if any(name in fields.headers for name in call.request_headers):
+                return False
+            added = "".join(f"{name}: {value}\r\n" for name, value in call.request_headers.items() if value)
         endpoint = proxy.balancer.pick(match.upstream)
         if endpoint is None:
             return False
         self._location = location
+        self._call = call
         self._method = method
         self._host = fields.host
         self._data = data
-        self._started = front.clock.now()
+        self._started = started
         self._begun = False
         self._close = fields.close
-        request_id = f"{proxy.chance.getrandbits(128):032x}"
         self._record = Record(
             self.remote,
-            f"{method} {target} HTTP/1.1",
+            f"{method} {asked} HTTP/1.1",
             referer=fields.referer,
             agent=fields.agent,
+            request_length=fields.length,
             backend=str(location.backend),
+            canary=str(match.canary.backend) if match.canary is not None else "",
             request_id=request_id,
         )
-        text = preamble(method, target, fields.host, "", request_id, self.remote, secure=front.secure)
-        block = text.encode() + fields.forwarded
+        style = proxy.style
+        host = fields.host
+        if style.forwarded:
+            text = styled_preamble(
+                style, method, target, options.vhost or host, request_id, self.remote, fields.received,
+                secure=front.secure,
+            )  # fmt: skip
+        else:
+            text = preamble(method, target, host, options.vhost, request_id, self.remote, secure=front.secure)
+            if fields.received:
+                text += f"X-Original-Forwarded-For: {fields.received}\r\n"
+        block = (text + added).encode("utf-8", "surrogateescape") + fields.forwarded + data[end:]
         connection = proxy.pool.acquire(endpoint)
         if connection is not None:
             self._send(connection, block)
@@ -211,6 +298,8 @@ class Caller(asyncio.Protocol):
         self._connection = connection
         connection.listener = self
         connection.on_interim = self._interim
+        if self._call is not None:
+            self._call.sent_at = self._front.clock.now()
         connection.start(self._method, block)
         connection.expect(self._location.options.read_timeout)
 
@@ -255,10 +344,19 @@ class Caller(asyncio.Protocol):
         self._record.status = head.status
         self._close = self._close or self._front.draining or head.status == 101
         self._chunked = head.framing is Framing.CHUNKED or head.framing is Framing.UNTIL_CLOSE
-        block, dated, _ = answer_head(head, self._chunked)
+        style = self._front.proxy.style
+        assert self._location is not None
+        now = self._front.clock.now()
+        if self._call is not None and (filters := self._location.options.response_filters):
+            assert self._connection is not None
+            self._call.tell(self._connection.endpoint, self._call.sent_at, now)
+            head = filtered_head(head, self._call, filters)
+            block, dated = answer_head.__wrapped__(head, self._chunked, style.server)  # made anew: not to remember
+        else:
+            block, dated = answer_head(head, self._chunked, style.server)
         if not dated:
-            block += f"Date: {http_date(self._front.clock.now())}\r\n".encode()
-        if self._front.secure:
+            block += f"Date: {http_date(now)}\r\n".encode()
+        if self._front.secure and style.hsts:
             block += transport_security(self._host)
         return block + (b"Connection: close\r\n\r\n" if self._close else b"\r\n")
 
@@ -299,7 +397,7 @@ class Caller(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.abort()
             return
-        stale = isinstance(error, Closed) and error.clean and connection.reused
+        stale = isinstance(error, Closed) and error.clean and connection.reused and self._repeatable
         self._failed_at(None if stale else connection.endpoint, error, sent=True)
 
     def _failed_at(self, endpoint: Endpoint | None, error: Exception, *, sent: bool) -> None:
@@ -324,9 +422,10 @@ class Caller(asyncio.Protocol):
         proxy = self._front.proxy
         now = self._front.clock.now()
         record.seconds = now - self._started
-        proxy.count(str(self._location), record.backend)
+        proxy.count(str(self._location), record.canary or record.backend)
         proxy.write(line(record, now) + "\n")
         self._data = b""
+        self._call = None
 
     # aiohttp
 
@@ -338,8 +437,18 @@ class Caller(asyncio.Protocol):
             slow.pause_writing()
         slow.data_received(data)
 
+    def sweep(self, now: float, keep_alive: float, send: float) -> None:
+        """Close the connection if nothing was said for `keep_alive`, or taken for `send` seconds."""
+        if self.stalled_since is not None and self.stalled_since < now - send:
+            self.abort()
+        elif self.idle_since < now - (_BODY_PATIENCE if self._missing else keep_alive):
+            self.close_if_idle()
+
     def close_if_idle(self) -> None:
-        if self._slow is None and self._record is None and self._transport is not None:
+        if self._missing:
+            self._missing = 0
+            self._hand_over(self._data)
+        elif self._slow is None and self._record is None and self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:

@@ -62,8 +62,8 @@ def _walk(sources: Sources, flavor: Flavor, host: str, path: str, secure: bool) 
     location, upstream = found.location, found.upstream
     problems = tuple(f"{each.reason}: {each.message}" for each in rules.problems.get(location.ingress, ()))
     text = f"Ingress {location.ingress}: host {location.host or '*'} path {location.path} ({location.type.value})"
-    names = sorted({type(each).__name__ for each in location.options.filters})
-    if names and not (secure and location.options.plain_secure):
+    filters = location.options.secure_filters if secure else location.options.filters
+    if names := sorted({type(each).__name__ for each in filters}):
         problems += (f"filters before the backend: {', '.join(names)}",)
     problems += tuple(f"canary of Ingress {each.ingress}: {each.backend}" for each in location.canaries)
     steps.append(Step("rule", text, True, problems))

@@ -6,10 +6,14 @@ send the same headers again and again.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from multidict import CIMultiDict, CIMultiDictProxy
+
 from minikube_py.ingress.http1 import Head
+from minikube_py.ingress.options import Call, ResponseFilter
 from minikube_py.ingress.pages import Style
 
 __all__ = [
@@ -18,6 +22,7 @@ __all__ = [
     "NOT_RETURNED",
     "Fields",
     "answer_head",
+    "filtered_head",
     "interim_fields",
     "preamble",
     "simple_fields",
@@ -57,9 +62,10 @@ NOT_RETURNED = frozenset(
 )
 HOST = re.compile(r"(?:[A-Za-z0-9._\-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
-_LINE = re.compile(rb"(GET|HEAD) (/[!-\"$-~]*) HTTP/1\.1\r\n")
+_LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[!-\"$-~]*) HTTP/1\.1\r\n")
 _FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n")
-_NOT_SIMPLE = frozenset({b"transfer-encoding", b"content-length", b"upgrade", b"expect", b"x-request-id"})
+_NOT_SIMPLE = frozenset({b"transfer-encoding", b"upgrade", b"expect", b"x-request-id"})
+_LENGTH = re.compile(rb"[0-9]{1,15}")
 _MAX_FIELDS = 100
 
 
@@ -112,10 +118,16 @@ class Fields:
     close: bool
     agent: str
     referer: str
+    length: int
+    """Bytes of the body."""
+    received: str
+    """X-Forwarded-For as it came."""
+    headers: Mapping[str, str]
+    """All of them, by name in any case."""
 
 
 def simple_line(data: bytes) -> tuple[str, str, int] | None:
-    """Return (method, target, end of the line) of a request without a body and without oddities; else None."""
+    """Return (method, target, end of the line) of a request without oddities; else None."""
     match = _LINE.match(data)
     return (match[1].decode(), match[2].decode(), match.end()) if match is not None else None
 
@@ -125,13 +137,15 @@ def simple_fields(block: bytes) -> Fields | None:
     """Return the headers of a request that can be relayed without a second look; None where anything is unusual.
 
     **The law**: None is always right (llhttp then decides), an answer must never be wrong. So: every line well formed,
-    one Host, no body, no upgrade, no expectation, a Connection that says nothing but close or keep-alive.
+    one Host, at most one length, no upgrade, no expectation, a Connection that says nothing but close or keep-alive.
     """
     if _FIELDS.fullmatch(block) is None:
         return None
     host: str | None = None
     close = False
-    agent = referer = ""
+    agent = referer = received = ""
+    length = -1
+    headers: CIMultiDict[str] = CIMultiDict()
     extra: list[bytes] = []
     lines = block[:-4].split(b"\r\n")
     if len(lines) > _MAX_FIELDS:
@@ -142,6 +156,13 @@ def simple_fields(block: bytes) -> Fields | None:
         value = value.strip(b" \t")
         if lower in _NOT_SIMPLE:
             return None
+        headers.add(name.decode(), value.decode("utf-8", "surrogateescape"))
+        if lower == b"content-length":
+            if length >= 0 or _LENGTH.fullmatch(value) is None:
+                return None
+            length = int(value)
+            extra.append(b"Content-Length: %d\r\n" % length)
+            continue
         if lower == b"host":
             text = value.decode("latin-1")
             if host is not None or not text or HOST.fullmatch(text) is None:
@@ -159,14 +180,17 @@ def simple_fields(block: bytes) -> Fields | None:
         elif lower == b"referer":
             referer = value.decode("utf-8", "surrogateescape")
         elif lower == b"x-forwarded-for":
-            extra.insert(0, b"X-Original-Forwarded-For: %b\r\n" % value)
+            if received or not value:
+                return None
+            received = value.decode("utf-8", "surrogateescape")
             continue
         # nginx: underscores_in_headers off; X_Forwarded_For must not pass for X-Forwarded-For in CGI-like apps
         if lower not in NOT_FORWARDED and b"_" not in name:
             extra.append(b"%b: %b\r\n" % (name, value))
     if host is None:
         return None
-    return Fields(host, b"".join(extra) + b"\r\n", close, agent, referer)
+    block = b"".join(extra) + b"\r\n"
+    return Fields(host, block, close, agent, referer, max(length, 0), received, CIMultiDictProxy(headers))
 
 
 def interim_fields(head: Head) -> list[tuple[bytes, bytes, bytes]]:
@@ -175,10 +199,11 @@ def interim_fields(head: Head) -> list[tuple[bytes, bytes, bytes]]:
 
 
 @lru_cache(maxsize=512)  # `http1.parse_head` gives the same Head for the same bytes
-def answer_head(head: Head, chunked: bool) -> tuple[bytes, bool, bool]:
-    """Return (status line and headers for the caller, without the empty line; whether it has Date; and Server)."""
+def answer_head(head: Head, chunked: bool, server: str) -> tuple[bytes, bool]:
+    """Return (status line and headers for the caller, without the empty line; whether it has Date)."""
     parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
-    dated = served = False
+    dated = False
+    served = not server
     for lower, name, value in head.headers:
         if lower in NOT_RETURNED:
             continue
@@ -186,7 +211,16 @@ def answer_head(head: Head, chunked: bool) -> tuple[bytes, bool, bool]:
         served = served or lower == b"server"
         parts.append(b"%b: %b\r\n" % (name, value))
     if not served:
-        parts.append(b"Server: nginx\r\n")
+        parts.append(f"Server: {server}\r\n".encode())
     if chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
-    return b"".join(parts), dated, served
+    return b"".join(parts), dated
+
+
+def filtered_head(head: Head, call: Call, filters: Iterable[ResponseFilter]) -> Head:
+    """Return an answer's head as an Ingress's annotations make it."""
+    texts = [(n.decode("latin-1"), v.decode("latin-1")) for lower, n, v in head.headers if lower not in NOT_RETURNED]
+    for each in filters:
+        each.response(call, head.status, texts)
+    fields = [(n.lower().encode("latin-1"), n.encode("latin-1"), v.encode("latin-1", "replace")) for n, v in texts]
+    return replace(head, headers=fields)

@@ -124,10 +124,7 @@ class Front(Server):
         self._timer = None
         now = self.clock.now()
         for each in list(self.callers):
-            if each.stalled_since is not None and each.stalled_since < now - _SEND_TIMEOUT:
-                each.abort()
-            elif each.idle_since < now - self._keepalive_timeout:
-                each.close_if_idle()
+            each.sweep(now, self._keepalive_timeout, _SEND_TIMEOUT)
         for connection in list(self.multiplexed):
             connection.sweep(now, self._keepalive_timeout, _SEND_TIMEOUT)
         if self.callers or self.multiplexed:

@@ -118,7 +118,11 @@ class Call:
 
 
 class Filter(Protocol):
-    """Looks at a request before it goes to the backend."""
+    """Looks at a request before it goes to the backend.
+
+    One that has `stateless: ClassVar[bool] = True` keeps nothing and makes no subrequest: asked twice about a request
+    it says the same, so the fast path may ask it. One with `only_http` lets requests over HTTPS pass.
+    """
 
     phase: ClassVar[Phase]
 
@@ -174,16 +178,14 @@ class Options:
     """Seconds from the request to the end of its answer; 0 is without limit (a Gateway's timeouts.request)."""
     filters: tuple[Filter, ...] = ()
     response_filters: tuple[ResponseFilter, ...] = ()
-    plain: bool = field(init=False, compare=False, default=False)
-    """Nothing here changes requests or answers: the fast path may serve them (`ingress.caller`)."""
-    plain_secure: bool = field(init=False, compare=False, default=False)
-    """The same for requests over HTTPS: a redirect to HTTPS doesn't concern them."""
+    secure_filters: tuple[Filter, ...] = field(init=False, compare=False, default=())
+    """Those that concern requests over HTTPS, too: no redirect to HTTPS."""
+    simple: bool = field(init=False, compare=False, default=False)
+    """The fast path may serve requests (`ingress.caller`)."""
 
     def __post_init__(self) -> None:
-        bare = not (
-            self.response_filters
-            or self.vhost
-            or self.hash_by
+        wanting = (
+            self.hash_by
             or self.affinity_cookie
             or self.error_codes
             or self.mirror
@@ -191,10 +193,10 @@ class Options:
             or self.request_timeout
             or self.protocol != "HTTP"
         )
-        object.__setattr__(self, "plain", bare and not self.filters)
-        object.__setattr__(
-            self, "plain_secure", bare and all(getattr(each, "only_http", False) for each in self.filters)
-        )
+        stateless = all(getattr(each, "stateless", False) for each in self.filters)
+        object.__setattr__(self, "simple", stateless and not wanting)
+        secure = tuple(each for each in self.filters if not getattr(each, "only_http", False))
+        object.__setattr__(self, "secure_filters", secure)
 
 
 DEFAULTS = Options()

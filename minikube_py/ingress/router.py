@@ -150,6 +150,8 @@ class Location:
     """Where requests go while the backend has no endpoint (annotation default-backend)."""
     tls: bool = False
     """The host has a TLS section."""
+    kind: str = "Ingress"
+    """Of the object named by `ingress`."""
 
     def __str__(self) -> str:
         return f"{self.ingress} {self.host or '*'}{self.path}"
@@ -306,11 +308,12 @@ class RoutingTable:
         *,
         method: str = "GET",
         query: str = "",
+        secure: bool = False,
     ) -> Routed:
         """Decide where a request goes.
 
         `host` is the Host header, `path` the request's path without query, `chance` in [0, 1) decides canary weights;
-        `method` and `query` matter to the Gateway API's rules only.
+        `method`, `query` and `secure` matter to routes of the Gateway API and of custom resources only.
         """
         if host not in self.hosts:
             host = normalize_host(host)

@@ -16,9 +16,9 @@ from minikube_py.ingress.urls import expand
 if TYPE_CHECKING:
     from minikube_py.ingress.exchange import Exchange
 
-__all__ = ["answered", "request_head", "too_large"]
+__all__ = ["IDEMPOTENT", "answered", "request_head", "too_large"]
 
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """RFC 9110 §9.2.2."""
 _BODY_TIMEOUT = 60.0
 """Seconds between two reads of a request's body (nginx: client_body_timeout 60s)."""
@@ -75,12 +75,17 @@ async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) 
     tried: set[Endpoint] = set()
     errors: list[str] = []
     status = 502
+    repeatable = (method in IDEMPOTENT and not body) or "non_idempotent" in options.next_upstream
     for failed, why, sent, seconds in exchange.request.before:  # the fast path's attempt at this request
         status = 504 if isinstance(why, TimeoutError) else 502
         tried.add(failed)
         errors.append(_why(failed, why, sent, options))
         exchange.record.tries.append((str(failed), 0, seconds, status))
-        if ("timeout" if status == 504 else "error") not in options.next_upstream or isinstance(why, BadResponse):
+        if (
+            (sent and (body or not repeatable))
+            or ("timeout" if status == 504 else "error") not in options.next_upstream
+            or isinstance(why, BadResponse)
+        ):
             raise Rejected(status, errors[0])
     fresh = False
     endpoint: Endpoint | None = None
@@ -103,8 +108,8 @@ async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) 
             if exchange.upload_error is not None:
                 raise exchange.upload_error from None
             stale = isinstance(error, Closed) and error.clean and connection is not None and connection.reused
-            again = not sent or (method in _IDEMPOTENT and not body) or "non_idempotent" in options.next_upstream
-            if stale and method in _IDEMPOTENT and not body:
+            again = not sent or repeatable
+            if stale and method in IDEMPOTENT and not body:
                 fresh = True  # the pod closed it while idle: the same endpoint, on a new connection
                 continue
             fresh = False

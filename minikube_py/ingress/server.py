@@ -166,7 +166,6 @@ def program(
         from minikube_py.ingress.proxy import Proxy
         from minikube_py.ingress.tls import Certificates
 
-        simple = relay and flavor.style is NGINX.style  # the fast path speaks only as ingress-nginx does
         scope = TaskScope(f"ingress {container.pod.name}")
         backend = default_backend
         if named := flags.get("default-backend-service"):
@@ -199,7 +198,7 @@ def program(
         try:
             tables.table()
             for secure, port in ((False, listen.http), (True, listen.https)):
-                front = Front(proxy, secure=secure, keepalive_timeout=KEEP_ALIVE, clock=clock, relay=simple)
+                front = Front(proxy, secure=secure, keepalive_timeout=KEEP_ALIVE, clock=clock, relay=relay)
                 context = certificates.context if secure else None
                 server = await loop.create_server(front, listen.host, port, ssl=context, backlog=1024)
                 fronts.append((front, server))

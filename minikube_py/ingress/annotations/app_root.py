@@ -16,6 +16,7 @@ class AppRoot:
     """Redirects exactly `/`."""
 
     phase: ClassVar[Phase] = Phase.REDIRECT
+    stateless: ClassVar[bool] = True
     path: str
 
     def request(self, call: Call) -> Answer | None:

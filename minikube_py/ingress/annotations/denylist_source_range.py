@@ -16,6 +16,7 @@ class DenySources:
     """Keeps these networks out."""
 
     phase: ClassVar[Phase] = Phase.ACCESS
+    stateless: ClassVar[bool] = True
     networks: tuple[IPv4Network | IPv6Network, ...]
 
     def request(self, call: Call) -> Answer | None:

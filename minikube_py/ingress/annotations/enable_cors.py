@@ -28,6 +28,7 @@ class CORS:
     """Both halves: the preflight and the headers."""
 
     phase: ClassVar[Phase] = Phase.REDIRECT
+    stateless: ClassVar[bool] = True
     origins: re.Pattern[str] | None
     """None: every origin (`*`)."""
     methods: str

@@ -23,6 +23,7 @@ class Rewrite:
     """nginx's `rewrite "(?i)path" target break`."""
 
     phase: ClassVar[Phase] = Phase.REWRITE
+    stateless: ClassVar[bool] = True
     target: str
 
     def request(self, call: Call) -> Answer | None:

@@ -19,6 +19,7 @@ class SSLRedirect:
 
     phase: ClassVar[Phase] = Phase.REDIRECT
     only_http: ClassVar[bool] = True
+    stateless: ClassVar[bool] = True
     keep_slash: bool = False
 
     def request(self, call: Call) -> Answer | None:

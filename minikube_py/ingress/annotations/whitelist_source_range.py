@@ -16,6 +16,7 @@ class AllowSources:
     """Lets only these networks in."""
 
     phase: ClassVar[Phase] = Phase.ACCESS
+    stateless: ClassVar[bool] = True
     annotation: str
     networks: tuple[IPv4Network | IPv6Network, ...]
 

@@ -15,6 +15,7 @@ class ForwardedPrefix:
     """Sets one header."""
 
     phase: ClassVar[Phase] = Phase.REWRITE
+    stateless: ClassVar[bool] = True
     prefix: str
 
     def request(self, call: Call) -> None:

@@ -71,6 +71,7 @@ class HTTPSRedirect:
 
     phase: ClassVar[Phase] = Phase.REDIRECT
     only_http: ClassVar[bool] = True
+    stateless: ClassVar[bool] = True
 
     def __init__(self, status: int, because: str) -> None:
         self._status = status
@@ -88,6 +89,7 @@ class OnlyScheme:
     """Knows no rule for requests by the other scheme."""
 
     phase: ClassVar[Phase] = Phase.SERVER
+    stateless: ClassVar[bool] = True
 
     def __init__(self, scheme: str, because: str) -> None:
         self._scheme = scheme

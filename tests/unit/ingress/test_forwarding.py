@@ -18,7 +18,12 @@ OK = b"Host: shop.test\r\n"
         pytest.param(b"A: b\r\n", id="no host"),
         pytest.param(OK + OK, id="two hosts"),
         pytest.param(b"Host: a b\r\n", id="a host that is none"),
-        pytest.param(OK + b"Content-Length: 0\r\n", id="content-length"),
+        pytest.param(OK + b"Content-Length: +1\r\n", id="a signed length"),
+        pytest.param(OK + b"Content-Length: 0x1\r\n", id="a hexadecimal length"),
+        pytest.param(OK + b"Content-Length: 1, 1\r\n", id="a list of lengths"),
+        pytest.param(OK + b"Content-Length: \r\n", id="an empty length"),
+        pytest.param(OK + b"Content-Length: 1\r\n" * 2, id="the same length twice"),
+        pytest.param(OK + b"Content-Length: 1000000000000000\r\n", id="an enormous length"),
         pytest.param(OK + b"transfer-encoding: chunked\r\n", id="transfer-encoding"),
         pytest.param(OK + b"Transfer_Encoding : chunked\r\n", id="space before colon"),
         pytest.param(OK + b"A: b\r\n c\r\n", id="obs-fold"),
@@ -39,7 +44,10 @@ def test_whatever_is_unusual_is_not_simple(lines: bytes) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b"POST / HTTP/1.1\r\n",
+        b"CONNECT / HTTP/1.1\r\n",
+        b"TRACE / HTTP/1.1\r\n",
+        b"post / HTTP/1.1\r\n",
+        b"OPTIONS * HTTP/1.1\r\n",
         b"GET / HTTP/1.0\r\n",
         b"GET http://a/ HTTP/1.1\r\n",
         b"GET /a b HTTP/1.1\r\n",
@@ -50,7 +58,7 @@ def test_whatever_is_unusual_is_not_simple(lines: bytes) -> None:
     ],
 )
 def test_other_request_lines_are_not_simple(line: bytes) -> None:
-    """Only GET and HEAD of a plain path over HTTP/1.1 are."""
+    """Only the usual methods, of a plain path, over HTTP/1.1 are."""
     assert simple_line(line) is None
 
 
@@ -61,14 +69,32 @@ def test_headers_are_forwarded_as_they_came() -> None:
         b"Connection: close\r\nUser-Agent: t/1\r\n\r\n"
     )
     assert found is not None
-    assert found.forwarded == b"X-Original-Forwarded-For: 9.9.9.9\r\nAccept: */*\r\nUser-Agent: t/1\r\n\r\n"
-    assert (found.host, found.close, found.agent) == ("shop.test", True, "t/1")
+    assert found.forwarded == b"Accept: */*\r\nUser-Agent: t/1\r\n\r\n"
+    assert (found.host, found.close, found.agent, found.received) == ("shop.test", True, "t/1", "9.9.9.9")
+    assert (found.headers["ACCEPT"], found.headers["x-real-ip"]) == ("*/*", "1")
 
 
-@given(st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\r\n\r\n", b"")), max_size=4))
+@pytest.mark.parametrize(
+    ("line", "length", "sent"), [(b"", 0, b""), (b"content-length: 007\r\n", 7, b"Content-Length: 7\r\n")]
+)
+def test_the_length_of_a_body(line: bytes, length: int, sent: bytes) -> None:
+    """It goes on to the pod in its plainest form."""
+    found = simple_fields(OK + line + b"\r\n")
+    assert found is not None
+    assert (found.length, found.forwarded) == (length, sent + b"\r\n")
+
+
+_LINES = st.binary(max_size=12).map(lambda text: b"X" + text.replace(b"\r\n\r\n", b""))
+_LENGTHS = st.tuples(
+    st.sampled_from([b"Content-Length", b"content-length", b"Content-Length "]),
+    st.sampled_from([b"1", b"01", b" 2 ", b"+1", b"-1", b"1,1", b"1 1", b"0x1", b"\xb2", b"1\x00", b""]),
+).map(lambda pair: pair[0] + b":" + pair[1])
+
+
+@given(st.lists(_LINES | _LENGTHS, max_size=4))
 def test_simple_is_what_a_slow_parser_reads_the_same(parts: list[bytes]) -> None:
-    """Where the fast path takes a head, aiohttp's Python parser reads the same Host and no body."""
-    block = OK + b"".join(b"X" + part + b"\r\n" for part in parts) + b"\r\n"
+    """Where the fast path takes a head, aiohttp's Python parser reads the same Host and the same body."""
+    block = OK + b"".join(part + b"\r\n" for part in parts) + b"\r\n"
     found = simple_fields(block)
     if found is None:
         return
@@ -80,14 +106,14 @@ def test_simple_is_what_a_slow_parser_reads_the_same(parts: list[bytes]) -> None
     assert not tail
     assert message.headers["Host"] == found.host
     assert not message.chunked
-    assert "Content-Length" not in message.headers
+    assert int(message.headers.get("Content-Length", 0)) == found.length
 
 
 def test_answers_lose_hop_by_hop_headers() -> None:
     """What is between proxy and pod stays there; a missing Server is nginx."""
     head = parse_head(b"HTTP/1.1 200 OK\r\nA: 1\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked", method="GET")
-    assert answer_head(head, True) == (
+    assert answer_head(head, True, "nginx") == (
         b"HTTP/1.1 200 OK\r\nA: 1\r\nServer: nginx\r\nTransfer-Encoding: chunked\r\n",
         False,
-        False,
     )
+    assert answer_head(head, False, "") == (b"HTTP/1.1 200 OK\r\nA: 1\r\n", False)
