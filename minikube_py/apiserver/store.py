@@ -8,7 +8,7 @@ every reader (the law of objects: never mutate what is stored).
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.errors import gone
@@ -72,22 +72,27 @@ class Store:
             objects = self._by_namespace.get(resource, {}).get(namespace, {})
         if selector is None:
             return [*objects.values()]
-        if resource in _BY_LABEL and namespace is not None:
-            keys = self._labelled(resource, namespace, selector)
-            if keys is not None:
-                return [obj for key in keys if selector.matches(meta.labels(obj := objects[key]))]
+        if resource in _BY_LABEL and namespace is not None and selector.requirements:
+            return self._labelled(resource, namespace, objects, selector)
         return [obj for obj in objects.values() if selector.matches(meta.labels(obj))]
 
-    def _labelled(self, resource: str, namespace: str, selector: Selector) -> Iterable[Key] | None:
-        """Return the fewest keys that the index knows to hold all matches; None: the selector asks for no one value."""
-        best: dict[Key, None] | None = None
+    def _labelled(
+        self, resource: str, namespace: str, objects: Mapping[Key, Object], selector: Selector
+    ) -> Sequence[Object]:
+        """Return the matches: what the index knows of labels that have one value needs no second look."""
+        known: list[Mapping[Key, object]] = []
+        others = []
         for term in selector.requirements:
             if term.operator is Operator.IN and len(term.values) == 1:
                 (value,) = term.values
-                keys = self._by_label.get((resource, namespace, term.key, value), {})
-                if best is None or len(keys) < len(best):
-                    best = keys
-        return best
+                known.append(self._by_label.get((resource, namespace, term.key, value), {}))
+            else:
+                others.append(term)
+        fewest, *rest = sorted(known, key=len) or [objects]
+        for keys in rest:
+            fewest = {key: None for key in fewest if key in keys}
+        found = [objects[key] for key in fewest]
+        return [obj for obj in found if all(term.matches(meta.labels(obj)) for term in others)] if others else found
 
     def owned_by(self, uid: str, resource: str | None = None) -> Sequence[Object]:
         return [self._objects[owned][key] for owned, key in self._by_owner.get(uid, ()) if resource in (None, owned)]

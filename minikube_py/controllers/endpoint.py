@@ -8,9 +8,9 @@
 3. ready = serving and not terminating; publishNotReadyAddresses makes it always true.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.labels import Selector
@@ -20,7 +20,10 @@ from minikube_py.client.api import Change
 from minikube_py.controllers import pods
 from minikube_py.controllers.membership import SelectorIndex
 
-__all__ = ["Endpoint", "Port", "Services", "compile_endpoints", "endpoint_of", "has_selector", "ports_of"]
+__all__ = ["Endpoint", "Port", "Services", "endpoint_of", "has_selector", "ports_of"]
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +107,6 @@ def endpoint_of(service: Mapping[str, Any], pod: Object, zone: str = "") -> Endp
     )
 
 
-def compile_endpoints(
-    service: Mapping[str, Any], members: Iterable[Object], zones: Mapping[str, str]
-) -> dict[tuple[Port, ...], list[Endpoint]]:
-    """Group the endpoints by the ports that their pods resolve alike; `zones` maps nodes to zones."""
-    groups: dict[tuple[Port, ...], list[Endpoint]] = {}
-    by_name = any(isinstance(p.get("targetPort"), str) for p in meta.spec(service).get("ports") or ())
-    fixed = None if by_name else ports_of(service, {})
-    for pod in members:
-        endpoint = endpoint_of(service, pod, zones.get(meta.spec(pod).get("nodeName") or "", ""))
-        if endpoint is not None:
-            groups.setdefault(fixed if fixed is not None else ports_of(service, pod), []).append(endpoint)
-    return groups
-
-
 def zones(view: View) -> dict[str, str]:
     return {
         meta.name(node): zone
@@ -126,25 +115,52 @@ def zones(view: View) -> dict[str, str]:
     }
 
 
-class Services:
-    """The watches that endpoint controllers share: from a pod's event to its Services."""
+@dataclass(frozen=True, slots=True)
+class _Compiled(Generic[T]):
+    """What a Service's endpoints were made of when they were looked at last."""
 
-    def __init__(self, pace: float = 1.0) -> None:
+    service: Object
+    zones: Mapping[str, str]
+    pods: Mapping[str, tuple[Object, tuple[Port, ...], T | None]]
+    """UID → the pod, its ports, and what it is written as; None: it is no endpoint."""
+
+
+class Services(Generic[T]):
+    """What endpoint controllers share: from a pod's event to its Services, from a Service to its endpoints."""
+
+    def __init__(self, form: Callable[[Endpoint], T], pace: float = 1.0) -> None:
+        """`form` makes of an endpoint what the controller writes; it is asked once for each version of a pod."""
+        self._form = form
         self._index = SelectorIndex()
-        self._sizes: dict[Key, int] = {}
+        self._compiled: dict[Key, _Compiled[T]] = {}
         self._pace = pace
         """Factor of how long pods that become ready one after the other wait for each other, to share a write."""
 
-    def members(self, service: Object, view: View) -> Sequence[Object]:
-        """Return the pods that the Service selects."""
-        found = view.list("pods", meta.namespace(service), Selector.from_map(meta.spec(service).get("selector")))
-        self._sizes[meta.key(service)] = len(found)
-        return found
+    def endpoints(self, service: Object, view: View, zones: Mapping[str, str]) -> dict[tuple[Port, ...], list[T]]:
+        """Group the Service's endpoints by the ports that their pods resolve alike; `zones` maps nodes to zones."""
+        before = self._compiled.get(meta.key(service))
+        known = before.pods if before and before.service is service and before.zones == zones else {}
+        by_name = any(isinstance(p.get("targetPort"), str) for p in meta.spec(service).get("ports") or ())
+        fixed = None if by_name else ports_of(service, {})
+        groups: dict[tuple[Port, ...], list[T]] = {}
+        seen: dict[str, tuple[Object, tuple[Port, ...], T | None]] = {}
+        for pod in view.list("pods", meta.namespace(service), Selector.from_map(meta.spec(service).get("selector"))):
+            uid = pod["metadata"]["uid"]
+            entry = known.get(uid)
+            if entry is None or entry[0] is not pod:
+                found = endpoint_of(service, pod, zones.get(meta.spec(pod).get("nodeName") or "", ""))
+                ports = ports_of(service, pod) if fixed is None else fixed
+                entry = pod, ports, None if found is None else self._form(found)
+            seen[uid] = entry
+            if entry[2] is not None:
+                groups.setdefault(entry[1], []).append(entry[2])
+        self._compiled[meta.key(service)] = _Compiled(service, zones, seen)
+        return groups
 
     def service(self, event: Event, view: View) -> Iterable[Key]:
         if event.change is Change.DELETED or not has_selector(event.object):
             self._index.discard(event.key)
-            self._sizes.pop(event.key, None)
+            self._compiled.pop(event.key, None)
         else:
             self._index.set(event.key, Selector.from_map(meta.spec(event.object).get("selector")))
         return (event.key,)
@@ -160,7 +176,8 @@ class Services:
         was = old is not None and pods.ready(old) and not meta.terminating(old)
         urgent = was and (gone or not pods.ready(new) or meta.terminating(new) or pods.finished(new))
         for key in self._index.matching(namespace, labels):
-            yield key if urgent else Soon(key, self._pace * pods.pace(self._sizes.get(key, 0)))
+            size = len(self._compiled[key].pods) if key in self._compiled else 0
+            yield key if urgent else Soon(key, self._pace * pods.pace(size))
         if old is not None and meta.labels(old) != labels:
             yield from self._index.matching(namespace, meta.labels(old))
 

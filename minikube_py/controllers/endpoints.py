@@ -28,7 +28,7 @@ class EndpointsController:
     name = "endpoint-controller"
 
     def __init__(self) -> None:
-        self._services = Services(_PACE)
+        self._services = Services[Endpoint](lambda found: found, _PACE)
 
     @property
     def watches(self) -> Mapping[str, Callable[[Event, View], Iterable[Key | Soon]]]:
@@ -41,7 +41,7 @@ class EndpointsController:
             return [Delete(_RESOURCE, key, uid=meta.uid(existing))] if existing else ()
         if not endpoint.has_selector(service):
             return ()
-        groups = endpoint.compile_endpoints(service, self._services.members(service, view), {})
+        groups = self._services.endpoints(service, view, {})
         keep_going = bool(meta.spec(service).get("publishNotReadyAddresses"))
         subsets, cut = _subsets(groups, keep_going)
         labels = dict(meta.labels(service))

@@ -34,7 +34,7 @@ class EndpointSliceController:
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
-        self._services = Services()
+        self._services = Services(_written)
 
     @property
     def watches(self) -> Mapping[str, Callable[[Event, View], Iterable[Key | Soon]]]:
@@ -53,8 +53,8 @@ class EndpointSliceController:
         existing = [found for found in view.list(_RESOURCE, key.namespace, mine) if not meta.terminating(found)]
         if service is None or meta.terminating(service) or not endpoint.has_selector(service):
             return [Delete(_RESOURCE, meta.key(found), uid=meta.uid(found)) for found in existing]
-        groups = endpoint.compile_endpoints(service, self._services.members(service, view), endpoint.zones(view))
-        wanted = {ports: {(e.uid or e.address): _written(e) for e in endpoints} for ports, endpoints in groups.items()}
+        groups = self._services.endpoints(service, view, endpoint.zones(view))
+        wanted = {ports: {_identity(e): e for e in endpoints} for ports, endpoints in groups.items()}
         headless = {_HEADLESS: ""} if meta.spec(service).get("clusterIP") == "None" else {}
         slices = SliceSet(
             owner=service,
@@ -82,6 +82,11 @@ def _written(found: Endpoint) -> Object:
     if found.hostname:
         written["hostname"] = found.hostname
     return written
+
+
+def _identity(written: Object) -> str:
+    """Return what tells an endpoint in a slice from all others."""
+    return str((written.get("targetRef") or {}).get("uid") or written["addresses"][0])
 
 
 class SliceSet:
@@ -130,8 +135,7 @@ class SliceSet:
         for found in slices:
             content = []
             for old in found.get("endpoints") or ():
-                identity = (old.get("targetRef") or {}).get("uid") or old["addresses"][0]
-                if (new := left.pop(identity, None)) is not None:
+                if (new := left.pop(_identity(old), None)) is not None:
                     content.append(new)
             contents.append((found, content))
         queue = list(left.values())

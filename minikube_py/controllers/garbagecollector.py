@@ -12,6 +12,7 @@ Source: https://kubernetes.io/docs/concepts/architecture/garbage-collection/
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import final
 
 from minikube_py.apimachinery import meta
@@ -75,7 +76,7 @@ class GarbageCollector:
 
     def reconcile(self, key: Key, view: View, now: float) -> Sequence[Action]:
         if not key.namespace:
-            return _limited([self._settle(obj, view) for obj in view.owned_by(key.name)])
+            return _limited(self._settle(obj, view) for obj in view.owned_by(key.name))
         namespace, _, name = key.name.partition("/")
         obj = view.get(key.namespace, name, namespace)
         if obj is None:
@@ -143,8 +144,8 @@ def _look_at(resource: str, key: Key) -> Key:
     return Key(resource, f"{key.namespace}/{key.name}")
 
 
-def _limited(actions: Sequence[Action | None]) -> list[Action]:
-    wanted = [action for action in actions if action is not None]
+def _limited(actions: Iterable[Action | None]) -> list[Action]:
+    wanted = [*islice((action for action in actions if action is not None), _BATCH + 1)]
     return wanted if len(wanted) <= _BATCH else [*wanted[:_BATCH], Requeue(0.0)]
 
 

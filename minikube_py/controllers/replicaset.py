@@ -4,15 +4,18 @@ Stands for kube-controller-manager's replicaset and replication controllers, whi
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import final
 
 from minikube_py.aiokit.clock import rfc3339
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.errors import StatusError
+from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client import Action, Create, Delete, Emit, Event, Requeue, Soon, UpdateStatus, View
 from minikube_py.client.api import Change
 from minikube_py.controllers import pods
+from minikube_py.controllers.census import Census, Tally
 
 __all__ = ["ReplicaSetController"]
 
@@ -28,6 +31,7 @@ class ReplicaSetController:
         self.kind = kind
         self.resource = "replicasets.apps" if kind == "ReplicaSet" else "replicationcontrollers"
         self.name = "replicaset-controller" if kind == "ReplicaSet" else "replication-controller"
+        self._census = Census(kind)
         self._refusals: dict[str, str] = {}
         """Why the last pod that was asked for was refused, by the UID of who asked."""
 
@@ -45,6 +49,7 @@ class ReplicaSetController:
             yield event.key
 
     def _pod(self, event: Event, view: View) -> Iterable[Key | Soon]:
+        self._census.count(event)
         return pods.owned(event, view, self.kind, self.resource)
 
     def reconcile(self, key: Key, view: View, now: float) -> Sequence[Action]:
@@ -53,14 +58,24 @@ class ReplicaSetController:
             return ()
         spec = owner["spec"]
         selector = pods.selector_of(spec.get("selector") or (spec["template"].get("metadata") or {}).get("labels"))
-        mine, actions = pods.claim(owner, "pods", view, selector)
-        alive = [pod for pod in mine if pods.active(pod)]
-        actions.extend(self._status(owner, alive, now))
-        if not meta.terminating(owner):
-            actions.extend(self._manage(owner, alive))
+        tally = self._census.of(meta.uid(owner))
+        going = meta.terminating(owner)
+        if not going and self._in_question(tally, selector, key.namespace):
+            _, moves = pods.claim(owner, "pods", view, selector)
+            if moves:
+                return [*moves, Requeue(0.0)]
+        actions = self._status(owner, tally, now)
+        if not going:
+            actions.extend(self._manage(owner, tally.alive))
         return actions
 
-    def _manage(self, owner: Object, alive: Sequence[Object]) -> list[Action]:
+    def _in_question(self, tally: Tally, selector: Selector, namespace: str) -> bool:
+        """Tell whether there is a pod to release, or one to adopt."""
+        return not tally.all_match(selector) or any(
+            selector.matches(meta.labels(pod)) for pod in self._census.orphans(namespace)
+        )
+
+    def _manage(self, owner: Object, alive: Mapping[Key, Object]) -> list[Action]:
         missing = _replicas(owner) - len(alive)
         actions: list[Action] = []
         if missing > 0:
@@ -75,42 +90,34 @@ class ReplicaSetController:
             if missing > _BURST:
                 actions.append(Requeue(0.0))
         elif missing < 0:
-            for pod in pods.to_delete_first(alive)[: min(-missing, _BURST)]:
+            # Who goes first is no question when all go: ranking ten thousand takes its time.
+            first = alive.values() if -missing == len(alive) else pods.to_delete_first([*alive.values()])
+            for pod in islice(first, min(-missing, _BURST)):
                 actions.append(Delete("pods", meta.key(pod), uid=meta.uid(pod)))
                 actions.append(Emit(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}"))
             if -missing > _BURST:
                 actions.append(Requeue(0.0))
         return actions
 
-    def _status(self, owner: Object, alive: Sequence[Object], now: float) -> list[Action]:
+    def _status(self, owner: Object, tally: Tally, now: float) -> list[Action]:
         spec = owner["spec"]
-        template_labels = ((spec["template"].get("metadata") or {}).get("labels") or {}).items()
-        min_ready = spec.get("minReadySeconds") or 0
-        labelled = ready = available = 0
-        soonest = 0.0
-        for pod in alive:
-            labelled += template_labels <= meta.labels(pod).items()
-            if pods.ready(pod):
-                ready += 1
-                if not min_ready:
-                    available += 1
-                    continue
-                is_available, wait = pods.available(pod, min_ready, now)
-                available += is_available
-                if wait:
-                    soonest = min(soonest or wait, wait)
+        available, soonest = tally.ready, 0.0
+        if min_ready := spec.get("minReadySeconds") or 0:
+            waits = [pods.available(pod, min_ready, now) for pod in tally.alive.values()]
+            available = sum(is_available for is_available, _ in waits)
+            soonest = min((wait for _, wait in waits if wait), default=0.0)
         old = meta.status(owner)
-        status: Object = {"replicas": len(alive)}
+        status: Object = {"replicas": len(tally.alive)}
         for field, count in (
-            ("fullyLabeledReplicas", labelled),
-            ("readyReplicas", ready),
+            ("fullyLabeledReplicas", tally.labelled((spec["template"].get("metadata") or {}).get("labels") or {})),
+            ("readyReplicas", tally.ready),
             ("availableReplicas", available),
         ):
             if count:
                 status[field] = count
         if generation := owner["metadata"].get("generation"):
             status["observedGeneration"] = generation
-        if conditions := self._conditions(owner, missing=_replicas(owner) > len(alive), now=now):
+        if conditions := self._conditions(owner, missing=_replicas(owner) > len(tally.alive), now=now):
             status["conditions"] = conditions
         actions: list[Action] = []
         if status != old:

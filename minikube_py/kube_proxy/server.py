@@ -1,15 +1,19 @@
 """The Service proxy: opens an address for each Service and hands its connections to endpoints.
 
-Stands for kube-proxy on every node at once. The table changes inside the commit of the write that causes it, so no
+Stands for kube-proxy on every node at once. The table changes with the commit of the write that causes it, so no
 connection accepted after an endpoint was removed goes there.
 
     commit of a Service, EndpointSlice or Node → compile that Service (table.py) → open and close addresses
+
+A Service that keeps being answered keeps its addresses: it is compiled when somebody looks at its table, or at the end
+of the loop's turn. Ten thousand pods behind one Service have a hundred slices, and many change in one turn.
 
 No usable endpoint: the address is closed, so that the kernel refuses, as kube-proxy's REJECT rule does. So it is
 while nothing listens behind any of them (a wrong targetPort): a node would pass the pod's refusal on, but a proxy
 that accepts could only reset. Established connections outlive both: they end with their pod.
 """
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping
@@ -27,7 +31,16 @@ from minikube_py.cni.listener import Connection, Listener, Outcome
 from minikube_py.cni.udp import UdpListener
 from minikube_py.kube_proxy import healthcheck, table
 from minikube_py.kube_proxy.balancer import Balancer, Mode
-from minikube_py.kube_proxy.table import Endpoint, Frontend, NodeInfo, PortTable, Reach, ServicePort, ServiceTable
+from minikube_py.kube_proxy.table import (
+    Endpoint,
+    Frontend,
+    NodeInfo,
+    PortTable,
+    Reach,
+    ServicePort,
+    ServiceTable,
+    Slice,
+)
 
 __all__ = ["EndpointStats", "KubeProxy", "Published", "Route"]
 
@@ -94,13 +107,30 @@ class _Port:
 class _Service:
     """What is kept of one Service."""
 
+    key: Key
     object: Object | None = None
-    slices: dict[Key, Object] = field(default_factory=dict)
+    slices: dict[Key, Slice] = field(default_factory=dict)
     table: ServiceTable | None = None
     ports: dict[ServicePort, _Port] = field(default_factory=dict)
     listeners: dict[Frontend, Listener | UdpListener] = field(default_factory=dict)
     mute: frozenset[Address] = frozenset()
     """The endpoints on which nobody listens, of ports that have no others."""
+
+    def keeps_answering(self, answers: Callable[[str, int], bool]) -> bool:
+        """Tell whether each port was answered and still is, so that no address opens or closes.
+
+        Not with datagrams: flows to who left are to be forgotten at once.
+        """
+        if self.table is None or self.mute:
+            return False
+        return all(
+            port.everywhere
+            and of.protocol == "TCP"
+            and any(
+                one.ready and answers(one.ip, one.port) for each in self.slices.values() for one in each.get(of, ())
+            )
+            for of, port in self.table.ports.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +183,9 @@ class KubeProxy:
         self._mode = Mode(mode)
         self._chance = chance or random.Random()
         self._services: dict[Key, _Service] = {}
+        self._stale: dict[Key, None] = {}
+        """The Services whose tables lag behind their slices."""
+        self._due: asyncio.Handle | None = None
         self._slice_owner: dict[Key, Key] = {}
         self._nodes: dict[str, NodeInfo] = {}
         self._subscription: Subscription | None = None
@@ -166,6 +199,7 @@ class KubeProxy:
     @property
     def problems(self) -> Mapping[Address, tuple[Key, str]]:
         """Address → the Service whose it is, and why it can't be opened, in one sentence."""
+        self._catch_up()
         return MappingProxyType(self._problems)
 
     def start(self) -> None:
@@ -182,6 +216,10 @@ class KubeProxy:
         if self._look_timer:
             self._look_timer.cancel()
             self._look_timer = None
+        if self._due:
+            self._due.cancel()
+            self._due = None
+        self._stale.clear()
         self._mute.clear()
         for service in self._services.values():
             for listener in service.listeners.values():
@@ -202,16 +240,17 @@ class KubeProxy:
     def route(self, ip: str, port: int, source: str, protocol: str = "TCP") -> Route | None:
         """Return what happens to a call from `source` to an address; None if it is no Service's."""
         for key, entry in self._services.items():
-            for frontend in entry.table.frontends if entry.table else ():
-                if (frontend.ip, frontend.port, frontend.protocol) != (ip, port, protocol) or entry.table is None:
+            table_ = self._table(entry)
+            for frontend in table_.frontends if table_ else ():
+                if (frontend.ip, frontend.port, frontend.protocol) != (ip, port, protocol) or table_ is None:
                     continue
-                admitted = frontend.reach is not Reach.LOAD_BALANCER or entry.table.admits(source)
+                admitted = frontend.reach is not Reach.LOAD_BALANCER or table_.admits(source)
                 return Route(
                     key,
                     frontend,
                     self._candidates(entry, frontend, source) if admitted else (),
                     self._seen_as(entry, frontend),
-                    silent=not admitted or entry.table.silent(frontend),
+                    silent=not admitted or table_.silent(frontend),
                 )
         return None
 
@@ -233,9 +272,8 @@ class KubeProxy:
         return Published(self._fabric.listen(ip, port, connected))
 
     def _port(self, service: _Service, wanted: str | int) -> PortTable | None:
-        if service.table is None:
-            return None
-        for port in service.table.ports.values():
+        table_ = self._table(service)
+        for port in table_.ports.values() if table_ else ():
             if port.service_port.protocol == "TCP" and wanted in (port.service_port.name, port.port):
                 return port
         return None
@@ -245,7 +283,7 @@ class KubeProxy:
     def _changed(self, event: Event) -> None:
         match event.resource:
             case "services":
-                entry = self._services.setdefault(event.key, _Service())
+                entry = self._entry(event.key)
                 entry.object = None if event.change is Change.DELETED else event.object
                 self._sync(event.key)
             case "nodes":
@@ -253,16 +291,41 @@ class KubeProxy:
             case _:
                 self._slice_changed(event)
 
+    def _entry(self, key: Key) -> _Service:
+        return self._services.setdefault(key, _Service(key))
+
     def _slice_changed(self, event: Event) -> None:
         before = self._slice_owner.pop(event.key, None)
         after = None if event.change is Change.DELETED else table.service_of(event.object)
         if before is not None and before != after:
             self._services[before].slices.pop(event.key, None)
-            self._sync(before)
+            self._endpoints_moved(before)
         if after is not None:
             self._slice_owner[event.key] = after
-            self._services.setdefault(after, _Service()).slices[event.key] = event.object
-            self._sync(after)
+            self._entry(after).slices[event.key] = table.read_slice(event.object)
+            self._endpoints_moved(after)
+
+    def _endpoints_moved(self, key: Key) -> None:
+        if not self._services[key].keeps_answering(self._fabric.answers):
+            self._sync(key)
+            return
+        self._stale[key] = None
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_soon(self._end_of_turn)
+
+    def _end_of_turn(self) -> None:
+        self._due = None
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        for key in [*self._stale]:
+            self._sync(key)
+
+    def _table(self, entry: _Service) -> ServiceTable | None:
+        """Return a Service's table as of now."""
+        if entry.key in self._stale:
+            self._sync(entry.key)
+        return entry.table
 
     def _node_changed(self, event: Event) -> None:
         name = meta.name(event.object)
@@ -279,10 +342,11 @@ class KubeProxy:
 
     def _sync(self, key: Key) -> None:
         """Bring one Service's table and addresses up to date."""
+        self._stale.pop(key, None)
         entry = self._services[key]
         old = entry.table
         new = entry.table = (
-            table.compile_service(entry.object, [*entry.slices.values()], self._nodes.values())
+            table.compile_service(entry.object, entry.slices.values(), self._nodes.values())
             if entry.object is not None
             else None
         )
@@ -406,7 +470,7 @@ class KubeProxy:
         """Return whom all callers of an address may come to; nobody where that depends on the caller."""
 
         def targets() -> list[Target]:
-            service = entry.table
+            service = self._table(entry)
             if service is None or frontend.service_port not in service.ports:
                 return []
             if service.external_local and frontend.reach is Reach.NODE_PORT:
@@ -419,7 +483,7 @@ class KubeProxy:
         return targets
 
     def _candidates(self, entry: _Service, frontend: Frontend, source: str) -> tuple[Endpoint, ...]:
-        service = entry.table
+        service = self._table(entry)
         if service is None or frontend.service_port not in service.ports:
             return ()
         if not (service.internal_local or service.external_local):
@@ -433,7 +497,7 @@ class KubeProxy:
         balanced = frontend.reach is Reach.LOAD_BALANCER
 
         def connected(connection: Connection) -> None:
-            service = entry.table
+            service = self._table(entry)
             source = connection.source[0]
             candidates = self._candidates(entry, frontend, source)
             if service is None:
@@ -448,7 +512,7 @@ class KubeProxy:
 
     def _health_check(self, entry: _Service, frontend: Frontend) -> Callable[[Connection], None]:
         def connected(connection: Connection) -> None:
-            if (service := entry.table) is None:
+            if (service := self._table(entry)) is None:
                 connection.reset()
                 return
             whole = healthcheck.answer(service.key, service.local_ready.get(frontend.node, 0), self._clock.now())
@@ -483,7 +547,7 @@ class KubeProxy:
         balanced = frontend.reach is Reach.LOAD_BALANCER
 
         def pick(client: Address) -> Address | None:
-            service = entry.table
+            service = self._table(entry)
             if service is None or (balanced and not service.admits(client[0])):
                 return None
             port = entry.ports[frontend.service_port]

@@ -7,11 +7,11 @@ Sources: https://kubernetes.io/docs/reference/networking/virtual-ips/ and KEP-16
 still serving. It is applied after the traffic policy has chosen whose endpoints count.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
@@ -24,8 +24,10 @@ __all__ = [
     "Reach",
     "ServicePort",
     "ServiceTable",
+    "Slice",
     "compile_service",
     "node_info",
+    "read_slice",
     "service_of",
     "usable",
 ]
@@ -66,6 +68,10 @@ class ServicePort(NamedTuple):
 
     name: str
     protocol: str
+
+
+Slice: TypeAlias = Mapping[ServicePort, Sequence[Endpoint]]
+"""An EndpointSlice as the proxy reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +197,7 @@ def node_info(node: Object) -> NodeInfo:
     )
 
 
-def compile_service(service: Object, slices: Sequence[Object], nodes: Iterable[NodeInfo]) -> ServiceTable | None:
+def compile_service(service: Object, slices: Collection[Slice], nodes: Iterable[NodeInfo]) -> ServiceTable | None:
     """Return the table of one Service; None if it isn't the proxy's (headless, ExternalName, another proxy's)."""
     spec = meta.spec(service)
     labels = meta.labels(service)
@@ -282,21 +288,24 @@ def _health_checks(spec: Mapping[str, Any], nodes: tuple[NodeInfo, ...]) -> Iter
                 yield Frontend(ip, port, "TCP", ServicePort("", "TCP"), Reach.HEALTH_CHECK, node.name)
 
 
-def _endpoints(slices: Sequence[Object], of: ServicePort) -> list[Endpoint]:
+def read_slice(endpoint_slice: Mapping[str, Any]) -> Slice:
+    """Read one EndpointSlice: each of its ports at each of its endpoints."""
+    found: dict[ServicePort, list[Endpoint]] = {}
+    if endpoint_slice.get("addressType", "IPv4") == "IPv4":
+        for port in endpoint_slice.get("ports") or ():
+            if (number := port.get("port")) is not None:
+                endpoints = found.setdefault(ServicePort(port.get("name") or "", port.get("protocol") or "TCP"), [])
+                endpoints += filter(None, (_endpoint(one, number) for one in endpoint_slice.get("endpoints") or ()))
+    return found
+
+
+def _endpoints(slices: Iterable[Slice], of: ServicePort) -> list[Endpoint]:
     """Collect a port's endpoints; the same address in two slices counts once, ready if either says so."""
     found: dict[tuple[str, int], Endpoint] = {}
     for one in slices:
-        if one.get("addressType", "IPv4") != "IPv4":
-            continue
-        for port in one.get("ports") or ():
-            if (port.get("name") or "") != of.name or (port.get("protocol") or "TCP") != of.protocol:
-                continue
-            if port.get("port") is None:
-                continue
-            for entry in one.get("endpoints") or ():
-                endpoint = _endpoint(entry, port["port"])
-                if endpoint and (endpoint.ready or endpoint.address not in found):
-                    found[endpoint.address] = endpoint
+        for endpoint in one.get(of, ()):
+            if endpoint.ready or endpoint.address not in found:
+                found[endpoint.address] = endpoint
     return [*found.values()]
 
 

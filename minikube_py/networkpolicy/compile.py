@@ -5,7 +5,7 @@
 Stands for the state of a CNI's policy agent on all nodes. Every change gives a new snapshot that shares with the
 old one what still holds:
 
-1. A pod comes or goes: one dict is copied (4 µs for 1,000 pods); nothing is compiled. What was compiled belongs to
+1. A pod comes or goes: its node's part of a map is copied; nothing is compiled. What was compiled belongs to
    identities, not pods, and a verdict remembers which two endpoints it was made for.
 2. A policy changes: compiled rules of other namespaces are kept, verdicts are not.
 3. An admin policy, a namespace's labels or a node change: nothing is kept but the endpoints.
@@ -22,6 +22,7 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.cni.addresses import Addresses
 from minikube_py.networkpolicy.blocks import Forms, IPBlock, StandIns
 from minikube_py.networkpolicy.identity import Endpoint, Identities, Identity, namespace_labels, pod_ip
+from minikube_py.networkpolicy.pods import Pods
 from minikube_py.networkpolicy.policy import AdminPolicy, Direction, Policy, Rule, read_admin_policy, read_policy
 from minikube_py.networkpolicy.verdict import Decision
 
@@ -129,7 +130,7 @@ class PolicySet:
         self,
         *,
         stand_ins: StandIns,
-        pods: Mapping[str, Endpoint],
+        pods: Pods,
         nodes: Mapping[str, Node],
         namespaces: Mapping[str, Mapping[str, str]],
         policies: Mapping[str, Mapping[str, Policy]],
@@ -157,7 +158,7 @@ class PolicySet:
     def empty(cls, addresses: Addresses) -> Self:
         return cls(
             stand_ins=StandIns.of(addresses),
-            pods={},
+            pods=Pods(),
             nodes={},
             namespaces={},
             policies={},
@@ -276,14 +277,12 @@ class PolicySet:
     def with_endpoint(self, endpoint: Endpoint) -> "PolicySet":
         if self.pods.get(endpoint.ip) == endpoint:
             return self
-        return self._copy(pods={**self.pods, endpoint.ip: endpoint})
+        return self._copy(pods=self.pods.plus(endpoint))
 
     def without_pod(self, ip: str) -> "PolicySet":
         if ip not in self.pods:
             return self
-        pods = {**self.pods}
-        del pods[ip]
-        return self._copy(pods=pods)
+        return self._copy(pods=self.pods.minus(ip))
 
     def with_policy(self, policy: Policy) -> "PolicySet":
         there = self.policies.get(policy.namespace, {})
@@ -329,7 +328,7 @@ class PolicySet:
             ip: endpoint if endpoint.namespace != name else self._relabelled(endpoint, labels)
             for ip, endpoint in self.pods.items()
         }
-        return self._copy(namespaces={**self.namespaces, name: labels}, pods=pods)
+        return self._copy(namespaces={**self.namespaces, name: labels}, pods=Pods.of(pods))
 
     def _relabelled(self, endpoint: Endpoint, labels: Mapping[str, str]) -> Endpoint:
         have = endpoint.identity
@@ -355,7 +354,7 @@ class PolicySet:
     def _copy(
         self,
         *,
-        pods: Mapping[str, Endpoint] | None = None,
+        pods: Pods | None = None,
         nodes: Mapping[str, Node] | None = None,
         namespaces: Mapping[str, Mapping[str, str]] | None = None,
         policies: Mapping[str, Mapping[str, Policy]] | None = None,

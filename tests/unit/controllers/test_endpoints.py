@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minikube_py.apimachinery import meta
-from minikube_py.controllers.endpoint import Port, compile_endpoints, endpoint_of
+from minikube_py.controllers.endpoint import Port, endpoint_of, ports_of
 
 Object = dict[str, Any]
 SLICES = "endpointslices.discovery.k8s.io"
@@ -72,8 +72,8 @@ def test_named_ports_resolve_per_pod() -> None:
         with_port(name="http", containerPort=9090),
         with_port(name="http", containerPort=53, protocol="UDP"),
     ]
-    groups = compile_endpoints(service(ports=ports), pods, {})
-    assert [*groups] == [(Port("web", 8080),), (Port("web", 9090),), ()]
+    resolved = [ports_of(service(ports=ports), each) for each in pods]
+    assert resolved == [(Port("web", 8080),), (Port("web", 9090),), ()]
 
 
 async def test_slice_of_a_service(world: Any) -> None:

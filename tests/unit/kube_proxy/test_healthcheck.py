@@ -8,7 +8,7 @@ import pytest
 
 from minikube_py.apimachinery.meta import Key
 from minikube_py.kube_proxy import healthcheck
-from minikube_py.kube_proxy.table import NodeInfo, Reach, compile_service
+from minikube_py.kube_proxy.table import NodeInfo, Reach, compile_service, read_slice
 
 from .objects import endpoint, endpoint_slice, service
 
@@ -57,7 +57,7 @@ def test_a_node_counts_its_ready_addresses() -> None:
     ]
     slices = [{**endpoint_slice(*ends, port_name=name), "metadata": {"name": name}} for name in ("a", "b")]
     nodes = [NodeInfo(name, (f"127.18.0.{n}",)) for n, name in enumerate(("control-plane", "worker", "worker2"), 2)]
-    table = compile_service(obj, slices, nodes)
+    table = compile_service(obj, [*map(read_slice, slices)], nodes)
     assert table is not None
     assert table.local_ready == {"worker": 1, "worker2": 1}
     checks = {(one.ip, one.port) for one in table.health_checks}

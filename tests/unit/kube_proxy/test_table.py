@@ -11,6 +11,7 @@ from minikube_py.kube_proxy.table import (
     ServiceTable,
     compile_service,
     node_info,
+    read_slice,
     usable,
 )
 
@@ -24,7 +25,7 @@ HTTP = ServicePort("", "TCP")
 
 
 def _compile(obj: Object, *slices: Object) -> ServiceTable:
-    table = compile_service(obj, slices, NODES)
+    table = compile_service(obj, [*map(read_slice, slices)], NODES)
     assert table is not None
     return table
 
@@ -97,7 +98,7 @@ def test_ports_are_matched_by_name_and_protocol() -> None:
 )
 def test_services_that_are_not_the_proxys(obj: Object) -> None:
     """kube-proxy leaves these alone."""
-    assert compile_service(obj, [endpoint_slice("127.244.1.2")], NODES) is None
+    assert compile_service(obj, [read_slice(endpoint_slice("127.244.1.2"))], NODES) is None
 
 
 def test_a_load_balancer_answers_on_every_address_it_has() -> None:
