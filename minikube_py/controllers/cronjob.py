@@ -16,6 +16,7 @@ __all__ = ["CronJobController"]
 
 _RESOURCE = "cronjobs.batch"
 _JOBS = "jobs.batch"
+_SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 _MANY = 100
 """So many missed starts draw a warning (Kubernetes: 100)."""
 
@@ -72,7 +73,11 @@ class CronJobController:
                 active.remove(reference)
         for job in jobs:
             if meta.uid(job) not in known and not _end(job):
-                active.append(_reference(job))
+                if _SCHEDULED in meta.annotations(job):
+                    active.append(_reference(job))
+                else:  # `kubectl create job --from=cronjob/…`: an owner's reference, but no run of the schedule
+                    text = f"Saw a job that the controller did not create or forgot: {meta.name(job)}"
+                    actions.append(Emit(owner, "Warning", "UnexpectedJob", text))
             if _end(job) == "Complete":
                 ended = meta.status(job).get("completionTime")
                 if ended and timestamp(ended) > timestamp(status.get("lastSuccessfulTime")):
@@ -146,7 +151,7 @@ class CronJobController:
                 "labels": metadata.get("labels") or {},
                 "annotations": {
                     **(metadata.get("annotations") or {}),
-                    "batch.kubernetes.io/cronjob-scheduled-timestamp": rfc3339(due),
+                    _SCHEDULED: rfc3339(due),
                 },
                 "ownerReferences": [meta.owner_reference(owner)],
             },

@@ -195,7 +195,7 @@ class _Look:
                 "name": name,
                 "namespace": meta.namespace(self.deployment),
                 "labels": labels,
-                "annotations": {**self._annotations(), REVISION: revision},
+                "annotations": {**self._copied(), **self._sizes(), REVISION: revision},
                 "ownerReferences": [meta.owner_reference(self.deployment)],
             },
             "spec": {
@@ -221,7 +221,7 @@ class _Look:
         assert self.new is not None
         if any(isinstance(a, Create) and a.object is self.new for a in self.done):
             return
-        annotations = {**meta.annotations(self.new), **self._annotations()}
+        annotations = {**meta.annotations(self.new), **self._copied()}
         newest = max((_revision(rs) for rs in self.old), default=0)
         mine = _revision(self.new)
         if mine <= newest:  # an old template again: a rollback makes it the newest revision
@@ -252,7 +252,7 @@ class _Look:
 
     def _resize(self, rs: Object, size: int) -> None:
         before = rs["spec"]["replicas"]
-        annotations = {**meta.annotations(rs), DESIRED: str(self.replicas), MAX: str(self.replicas + self.surge)}
+        annotations = {**meta.annotations(rs), **self._sizes()}
         if before == size and annotations == meta.annotations(rs):
             return
         changed = {
@@ -282,9 +282,12 @@ class _Look:
 
     # Revisions
 
-    def _annotations(self) -> dict[str, str]:
-        copied = {k: v for k, v in meta.annotations(self.deployment).items() if k not in _NOT_COPIED}
-        return {**copied, DESIRED: str(self.replicas), MAX: str(self.replicas + self.surge)}
+    def _copied(self) -> dict[str, str]:
+        return {k: v for k, v in meta.annotations(self.deployment).items() if k not in _NOT_COPIED}
+
+    def _sizes(self) -> dict[str, str]:
+        """What a set was scaled for last, by which the next scaling gives each its share."""
+        return {DESIRED: str(self.replicas), MAX: str(self.replicas + self.surge)}
 
     def _newest_revision(self) -> int:
         return max((_revision(rs) for rs in self.old), default=0)

@@ -89,7 +89,8 @@ class NodeLifecycleController:
             if here and (left := self._missing.setdefault(key.name, now) + _QUARANTINE - now) > 0:
                 return [Requeue(left)]
             # nobody is there to stop them: pod garbage collection
-            return [Delete("pods", meta.key(pod), uid=meta.uid(pod), grace_period=0) for pod in here]
+            why = _disrupted("DeletionByPodGC", "PodGC: node no longer exists", now)
+            return [action for pod in here for action in _collect(pod, why)]
         actions: list[Action] = []
         taints = _taints(node, now)
         if taints != list(meta.spec(node).get("taints") or ()):
@@ -157,7 +158,7 @@ def _evict(pod: Object, taints: Sequence[Mapping[str, Any]], now: float) -> Iter
     """Delete the pod now, or when the shortest of its tolerations ends."""
     if meta.terminating(pod):
         if any(taint["key"] == _OUT_OF_SERVICE for taint in taints):
-            yield Delete("pods", meta.key(pod), uid=meta.uid(pod), grace_period=0)
+            yield from _collect(pod, None)
         return
     if pods.finished(pod):
         return
@@ -175,4 +176,23 @@ def _evict(pod: Object, taints: Sequence[Mapping[str, Any]], now: float) -> Iter
         yield Requeue(left)
         return
     yield Emit(pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {meta.key(pod)}")
+    why = _disrupted("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", now)
+    conditions = pods.set_condition(meta.status(pod).get("conditions") or [], why)
+    yield UpdateStatus({**pod, "status": {**meta.status(pod), "conditions": conditions}})
     yield Delete("pods", meta.key(pod), uid=meta.uid(pod))
+
+
+def _disrupted(reason: str, message: str, now: float) -> Object:
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message}
+    return {**condition, "lastTransitionTime": rfc3339(now)}
+
+
+def _collect(pod: Object, why: Object | None) -> Iterable[Action]:
+    """Garbage-collect a pod whose kubelet can't tell any more how it ended: it has failed."""
+    status: Object = {**meta.status(pod)}
+    if not pods.finished(pod):
+        status["phase"] = "Failed"
+        if why is not None:
+            status["conditions"] = pods.set_condition(status.get("conditions") or [], why)
+        yield UpdateStatus({**pod, "status": status})
+    yield Delete("pods", meta.key(pod), uid=meta.uid(pod), grace_period=0)

@@ -175,8 +175,17 @@ async def test_no_execute_taint_evicts(world: Any) -> None:
     world.create(APPS, "Deployment", "web", world.workload(2))
     await world.settle()
     taint = {"key": "maintenance", "effect": "NoExecute"}
+    told: list[tuple[str, str]] = []
+
+    def seen(event: Any) -> None:
+        conditions = event.object["status"].get("conditions") or ()
+        told.extend((c["reason"], c["message"]) for c in conditions if c["type"] == "DisruptionTarget")
+
+    watch = world.api.subscribe(("pods",), seen)
     world.edit("nodes", "node-0", lambda n: n["spec"].update(taints=[taint]), namespace="")
     await world.settle()
+    watch.cancel()
+    assert set(told) == {("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")}
     assert [p["spec"]["nodeName"] for p in world.pods()] == ["node-1", "node-1"]
 
 

@@ -169,3 +169,62 @@ async def test_scale_and_delete(world: Any) -> None:
     await world.settle()
     assert world.names("replicasets.apps") == []
     assert world.pods() == []
+
+
+async def test_scaled_in_the_middle_of_a_rollout(world: Any) -> None:
+    """`kubectl scale` while a rollout stands still gives old and new ReplicaSet their shares."""
+    world.kubelet.hold = lambda pod: pod["spec"]["containers"][0]["image"] == "broken"
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 3, "maxUnavailable": 2}}
+    world.create(APPS, "Deployment", "web", world.workload(10, strategy=rolling))
+    await world.settle()
+    world.edit("deployments.apps", "web", world.set_image("broken"))
+    await world.settle(1.0)
+    assert [rs["spec"]["replicas"] for rs in world.api.list("replicasets.apps", "default")] == [8, 5]
+    world.edit("deployments.apps", "web", lambda d: d["spec"].update(replicas=15))
+    await world.settle(1.0)
+    # the documentation's own example: 8 and 5 become 11 and 7
+    assert [rs["spec"]["replicas"] for rs in world.api.list("replicasets.apps", "default")] == [11, 7]
+
+
+async def test_a_rollout_that_was_late_recovers(world: Any) -> None:
+    """Past its deadline a rollout goes on, and says so once it has succeeded."""
+    held = {"broken"}
+    world.kubelet.hold = lambda pod: pod["spec"]["containers"][0]["image"] in held
+    world.create(APPS, "Deployment", "web", world.workload(1, progressDeadlineSeconds=10))
+    await world.settle()
+    world.edit("deployments.apps", "web", world.set_image("broken"))
+    await world.settle(20.0)
+    assert condition(world.status("deployments.apps", "web"), "Progressing") == ("False", "ProgressDeadlineExceeded")
+    held.clear()
+    for pod in world.pods(app="web"):
+        world.edit("pods", meta.name(pod), lambda p: p["metadata"].setdefault("annotations", {}).update(look="again"))
+    await world.settle(1.0)
+    assert condition(world.status("deployments.apps", "web"), "Progressing") == ("True", "NewReplicaSetAvailable")
+
+
+async def test_a_taken_name_costs_a_collision(world: Any) -> None:
+    """A ReplicaSet of another owner under the wanted name: the hash is computed anew and counted."""
+    world.create(APPS, "Deployment", "web", world.workload(1))
+    await world.settle()
+    [name] = world.names("replicasets.apps")
+    world.api.delete("deployments.apps", "web", "default")
+    await world.settle()
+    world.create(APPS, "ReplicaSet", name, world.workload(0, app="other"))
+    world.create(APPS, "Deployment", "web", world.workload(1))
+    await world.settle(1.0)
+    assert world.status("deployments.apps", "web")["collisionCount"] == 1
+    assert len(world.pods(app="web")) == 1
+
+
+async def test_change_cause_stays_with_the_revision(world: Any) -> None:
+    """`kubectl rollout history` reads the annotation that the ReplicaSet got from its Deployment."""
+    cause = "kubernetes.io/change-cause"
+    world.create(APPS, "Deployment", "web", world.workload(1))
+    await world.settle()
+    world.edit("deployments.apps", "web", lambda d: d["metadata"].setdefault("annotations", {}).update({cause: "one"}))
+    await world.settle()
+    world.edit("deployments.apps", "web", lambda d: d["metadata"]["annotations"].update({cause: "two"}))
+    world.edit("deployments.apps", "web", world.set_image("nginx:2"))
+    await world.settle(1.0)
+    causes = [meta.annotations(rs)[cause] for rs in world.api.list("replicasets.apps", "default")]
+    assert causes[-1] == "two"

@@ -299,3 +299,75 @@ async def test_managed_by_another(world: Any) -> None:
     await world.settle()
     assert world.pods() == []
     assert world.status("jobs.batch", "work") == {}
+
+
+def cron_job(world: Any, **spec: Any) -> None:
+    spec = {"schedule": "* * * * *", "jobTemplate": {"spec": job(world)}, **spec}
+    world.create(BATCH, "CronJob", "tick", spec)
+
+
+async def test_cronjob_replace(world: Any) -> None:
+    """With Replace the running Job makes room for the next."""
+    cron_job(world, concurrencyPolicy="Replace")
+    await world.settle(60.0)
+    [first] = world.names("jobs.batch")
+    await world.settle(60.0)
+    [second] = world.names("jobs.batch")
+    assert second != first
+    assert [reference["name"] for reference in world.status("cronjobs.batch", "tick")["active"]] == [second]
+
+
+async def test_cronjob_time_zone(world: Any) -> None:
+    """The schedule is read in its timeZone."""
+    from minikube_py.aiokit.clock import timestamp
+
+    cron_job(world, schedule="0 12 * * *", timeZone="Asia/Tokyo")
+    for _ in range(25):
+        await world.settle(3600.0)
+    [name] = world.names("jobs.batch")
+    assert rfc3339(int(name.removeprefix("tick-")) * 60).endswith("T03:00:00Z")
+    assert timestamp(world.status("cronjobs.batch", "tick")["lastScheduleTime"]) % 86400 == 3 * 3600
+
+
+async def test_cronjob_suspended(world: Any) -> None:
+    """What was missed while suspended is caught up once."""
+    cron_job(world, suspend=True, schedule="0 * * * *")
+    await world.settle(7200.0)
+    assert world.names("jobs.batch") == []
+    world.edit("cronjobs.batch", "tick", lambda c: c["spec"].update(suspend=False))
+    await world.settle(1.0)
+    assert len(world.names("jobs.batch")) == 1
+
+
+async def test_cronjob_too_late(world: Any) -> None:
+    """A start that was missed by more than startingDeadlineSeconds is not caught up."""
+    cron_job(world, suspend=True, schedule="0 0 1 1 *", startingDeadlineSeconds=10)
+    for _ in range(4):
+        await world.settle(100 * 86400.0)
+    world.edit("cronjobs.batch", "tick", lambda c: c["spec"].update(suspend=False))
+    await world.settle(1.0)
+    assert world.names("jobs.batch") == []
+
+
+async def test_cronjob_history_limits(world: Any) -> None:
+    """So many succeeded and failed Jobs are kept as the limits say."""
+    world.kubelet.ends = lambda pod: 1
+    spec = {"successfulJobsHistoryLimit": 0, "failedJobsHistoryLimit": 2}
+    cron_job(world, **spec, jobTemplate={"spec": job(world, backoffLimit=0)})
+    for _ in range(5):
+        await world.settle(60.0)
+    assert len(world.names("jobs.batch")) == 2
+    world.kubelet.ends = lambda pod: 0
+    await world.settle(60.0)
+    assert len(world.names("jobs.batch")) == 2
+
+
+async def test_cronjob_by_hand(world: Any) -> None:
+    """A Job made of the CronJob by hand belongs to it, but is no run of the schedule: Forbid lets it be."""
+    cron_job(world, concurrencyPolicy="Forbid")
+    owner = world.api.get("cronjobs.batch", "tick", "default")
+    references = [meta.owner_reference(owner)]
+    world.create(BATCH, "Job", "manual", job(world), metadata={"ownerReferences": references})
+    await world.settle(60.0)
+    assert len(world.names("jobs.batch")) == 2
+    assert world.events("UnexpectedJob")[0] == "Saw a job that the controller did not create or forgot: manual"
