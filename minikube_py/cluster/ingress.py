@@ -15,7 +15,7 @@ from minikube_py.client import API
 from minikube_py.client.reconcile import Agent as ReconcilerAgent
 from minikube_py.images.container import Main
 from minikube_py.ingress import server
-from minikube_py.ingress.agent import Agent
+from minikube_py.ingress.agent import Agent, ResourceReconciler
 from minikube_py.ingress.flavors import Flavor, flavor
 from minikube_py.ingress.gateway import provision
 from minikube_py.ingress.gateway import server as gateway_server
@@ -50,6 +50,7 @@ def objects(name: str, *, default: bool, replicas: int = 1) -> list[Object]:
     }
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": it.namespace}}
     return [
+        *it.definitions,
         *([] if it.namespace == "kube-system" else [namespace]),
         {
             "apiVersion": "networking.k8s.io/v1",
@@ -121,7 +122,7 @@ def gateway_class() -> Object:
 
 
 def agents(names: Sequence[str], api: API, clock: Clock) -> list[Agent | ReconcilerAgent]:
-    """Return who writes statuses and Events: one for each controller, one for Gateways.
+    """Return who writes statuses and Events: one for each controller and its custom resources, one for Gateways.
 
     The first also tells of Ingresses that nobody serves, and without a controller that is all there is.
     """
@@ -129,7 +130,9 @@ def agents(names: Sequence[str], api: API, clock: Clock) -> list[Agent | Reconci
     running = frozenset(each.controller for each in flavors)
     if not flavors:
         return [Agent(api, clock, list, flavor=None, running=running)]
+    custom = [ResourceReconciler(each, of, partial(addresses, api, each)) for each in flavors for of in each.resources]
     return [
+        *(ReconcilerAgent(each, api, clock) for each in custom),
         *(
             Agent(api, clock, partial(addresses, api, each), flavor=each, reports_orphans=index == 0, running=running)
             for index, each in enumerate(flavors)

@@ -17,8 +17,9 @@ __all__ = ["why_url"]
 async def why_url(cluster: "LocalCluster", url: str) -> Why:
     """Walk a URL from outside through the ingress, by the rules as they are now."""
     parts = urlsplit(url)
-    sources = Sources((resource, obj) for resource in RESOURCES for obj in cluster.operations.list(resource))
     flavors = [flavor(name) for name in cluster.config.ingress.controllers]
+    resources = (*RESOURCES, *(resource for each in flavors for resource in each.resources))
+    sources = Sources((resource, obj) for resource in resources for obj in cluster.operations.list(resource))
     secure = parts.scheme == "https"
     walk = explain(sources, flavors, parts.netloc, parts.path or "/", secure=secure)
     hops = [Hop(step.name, step.text, "ok" if step.ok else "FAILED", step.details) for step in walk.steps]

@@ -21,7 +21,7 @@ from minikube_py.ingress.router import BackendKey
 from minikube_py.ingress.sources import CONFIG_MAPS, INGRESS_CLASSES, INGRESSES, SECRETS, SERVICES, Sources
 from minikube_py.ingress.tls import pair_of
 
-__all__ = ["Agent", "IngressReconciler"]
+__all__ = ["Agent", "IngressReconciler", "ResourceReconciler"]
 
 
 class IngressReconciler:
@@ -55,6 +55,7 @@ class IngressReconciler:
             SERVICES: self._service_changed,
             SECRETS: self._referenced,
             CONFIG_MAPS: self._referenced,
+            **dict.fromkeys(self._flavor.resources, self._all),
         }
 
     # Which Ingresses an event makes dirty
@@ -101,7 +102,7 @@ class IngressReconciler:
 
     def _compiled(self, view: View) -> Rules:
         if self._rules is None:
-            resources = (INGRESSES, INGRESS_CLASSES, SECRETS, CONFIG_MAPS)
+            resources = (INGRESSES, INGRESS_CLASSES, SECRETS, CONFIG_MAPS, *self._flavor.resources)
             sources = Sources((resource, obj) for resource in resources for obj in view.list(resource))
             flavor = self._flavor
             self._rules = compile_rules(sources, controller=self._controller, defaults=flavor.options, flavor=flavor)
@@ -172,6 +173,53 @@ class IngressReconciler:
                         "SecretUnusable",
                         f'TLS Secret "{each.secret}": {found}; host "{each.host}" gets a certificate made here',
                     )
+
+
+class ResourceReconciler:
+    """Tells of one kind of custom resource of a controller: Events for what is wrong or has no effect, its status."""
+
+    def __init__(self, flavor: Flavor, resource: str, addresses: Callable[[], Sequence[str]]) -> None:
+        self.name = f"{flavor.name}-{resource.partition('.')[0]}"
+        self._flavor = flavor
+        self._resource = resource
+        self._addresses = addresses
+        self._rules: Rules | None = None
+        self._told: dict[Key, frozenset[str]] = {}
+        inputs = (INGRESS_CLASSES, SERVICES, SECRETS, CONFIG_MAPS, *flavor.resources)
+        self.watches = dict.fromkeys(inputs, self._all)
+
+    def _all(self, event: Event, view: View) -> Iterable[Key]:
+        objects = view.list(self._resource)
+        if event.resource == self._resource and event.old is not None:
+            if meta.spec(event.old) == meta.spec(event.object) and not meta.terminating(event.object):
+                return ()  # our own status
+        elif event.resource == SECRETS and self._rules and (SECRETS, event.key) not in self._rules.references:
+            return ()
+        self._rules = None
+        return [meta.key(each) for each in objects]
+
+    def reconcile(self, key: Key, view: View, now: float) -> Sequence[Action]:
+        obj = view.get(self._resource, key.name, key.namespace)
+        if obj is None or meta.terminating(obj):
+            self._told.pop(key, None)
+            return ()
+        if self._rules is None:
+            resources = (INGRESSES, INGRESS_CLASSES, SERVICES, SECRETS, CONFIG_MAPS, *self._flavor.resources)
+            sources = Sources((resource, each) for resource in resources for each in view.list(resource))
+            flavor = self._flavor
+            self._rules = compile_rules(sources, controller=flavor.controller, defaults=flavor.options, flavor=flavor)
+        messages = self._rules.custom.get((self._resource, key), ())
+        actions: list[Action] = []
+        if (make := self._flavor.statuses.get(self._resource)) is not None:
+            status = make(obj, messages, self._addresses(), now)
+            if status != meta.status(obj):
+                actions.append(UpdateStatus({**meta.copy(obj), "status": status}))
+        told = self._told.get(key, frozenset())
+        for each in messages:
+            if each not in told:
+                actions.append(Emit(obj, "Warning", "NotEmulated" if "no effect" in each else "Invalid", each))
+        self._told[key] = frozenset(messages)
+        return actions
 
 
 class Agent:

@@ -8,7 +8,7 @@ younger Ingress gets a warning.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ParamSpec, TypeVar
 
 from minikube_py.apimachinery import meta
@@ -65,6 +65,8 @@ class Rules:
     """(resource, key) of Secrets and ConfigMaps that the rules were made from."""
     uses: Mapping[Key, tuple[BackendKey, ...]] = field(default_factory=dict)
     """Ingress → its backends."""
+    custom: Mapping[tuple[str, Key], tuple[str, ...]] = field(default_factory=dict)
+    """(resource, custom resource) → what is wrong with it, or has no effect."""
 
 
 def _age(ingress: Object) -> tuple[str, str, str]:
@@ -147,7 +149,37 @@ class _Compiler:
         for ingress, draft in self.served:
             if draft.canary is None:
                 self._guarded(ingress, self._host_settings, ingress, draft)
-        return self._finish()
+        return self._with_custom(self._finish())
+
+    def _with_custom(self, rules: Rules) -> Rules:
+        """Add what the controller's custom resources route."""
+        if self.flavor.routes is None or not any(self.sources.all(each) for each in self.flavor.resources):
+            return rules
+        from minikube_py.ingress.resources.routes import Custom, RoutesTable
+
+        custom = Custom(self.sources, self.defaults)
+        self.flavor.routes(custom)
+        before = rules.table
+        table: RoutingTable = before
+        if custom.routes:
+            inherited = {each.name: getattr(before, each.name) for each in fields(before)}
+            table = RoutesTable(**inherited, routes=custom.table(), ahead=custom.ahead)
+        uses = {**rules.uses, **{key: (*rules.uses.get(key, ()), *found) for key, found in custom.used.items()}}
+        keys: dict[Key, dict[BackendKey, None]] = {}
+        for found in uses.values():
+            for backend in found:
+                keys.setdefault(Key(backend.namespace, backend.service), {})[backend] = None
+        asked = {host: TLSHost(owner, host, secret) for host, (owner, secret) in custom.certificates.items()}
+        return replace(
+            rules,
+            table=table,
+            keys={service: tuple(each) for service, each in keys.items()},
+            tls={**asked, **rules.tls},
+            served=rules.served | custom.served,
+            references=rules.references | custom.references,
+            uses=uses,
+            custom={where: tuple(messages) for where, messages in custom.problems.items()},
+        )
 
     def _guarded(self, ingress: Object, step: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
         """Take one step of one Ingress: an object that is not as the API has it must not take the others down."""
@@ -245,6 +277,8 @@ class _Compiler:
                 pattern, server.regex = meant, True
             else:
                 type_, path = meant
+        elif self.flavor.prefixes_are_text and type_ is PathType.PREFIX:
+            type_ = PathType.IMPLEMENTATION_SPECIFIC
         named = (spec.get("backend") or {}).get("service") or {}
         if (named.get("port") or {}).get("name") == "use-annotation" and (action := draft.actions.get(named["name"])):
             options = replace(options, filters=(*options.filters, action))

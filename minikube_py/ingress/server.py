@@ -74,7 +74,7 @@ class Tables:
     _scheduled: bool = False
 
     def start(self) -> None:
-        self._subscription = self.api.subscribe(self.resources, self._changed)
+        self._subscription = self.api.subscribe((*self.resources, *self.flavor.resources), self._changed)
 
     def stop(self) -> None:
         if self._subscription is not None:

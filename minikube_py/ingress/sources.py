@@ -34,7 +34,7 @@ class Sources:
     """The current objects. Never mutates one of them."""
 
     def __init__(self, objects: Iterable[tuple[str, Object]] = ()) -> None:
-        self._objects: dict[str, dict[Key, Object]] = {resource: {} for resource in (*RESOURCES, *GATEWAY_RESOURCES)}
+        self._objects: dict[str, dict[Key, Object]] = {}
         self._slices: dict[Key, dict[str, Object]] = {}
         for resource, obj in objects:
             self._put(resource, meta.key(obj), obj)
@@ -53,10 +53,10 @@ class Sources:
         if resource == SLICES:
             self._remove(resource, key)
             self._slices.setdefault(_service_of(obj), {})[key.name] = obj
-        self._objects[resource][key] = obj
+        self._objects.setdefault(resource, {})[key] = obj
 
     def _remove(self, resource: str, key: Key) -> None:
-        old = self._objects[resource].pop(key, None)
+        old = self._objects.get(resource, {}).pop(key, None)
         if old is not None and resource == SLICES:
             of_service = self._slices[_service_of(old)]
             of_service.pop(key.name, None)
@@ -64,10 +64,10 @@ class Sources:
                 del self._slices[_service_of(old)]
 
     def all(self, resource: str) -> Mapping[Key, Object]:
-        return self._objects[resource]
+        return self._objects.get(resource, {})
 
     def get(self, resource: str, key: Key) -> Object | None:
-        return self._objects[resource].get(key)
+        return self._objects.get(resource, {}).get(key)
 
     def slices(self, service: Key) -> Iterable[Object]:
         """Return the EndpointSlices of one Service, in order of name."""

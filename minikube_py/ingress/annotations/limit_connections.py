@@ -18,11 +18,13 @@ class LimitConnections:
     phase: ClassVar[Phase] = Phase.PREACCESS
     ingress: Key
     limit: int
+    status: int = 503
+    because: str = "annotation limit-connections"
 
     def request(self, call: Call) -> Answer | None:
         active: dict[str, int] = call.state.setdefault(("limit-connections", self.ingress), {})
         if active.get(call.remote, 0) >= self.limit:
-            return Answer(503, f"annotation limit-connections: {self.limit} are in progress for {call.remote}")
+            return Answer(self.status, f"{self.because}: {self.limit} are in progress for {call.remote}")
         active[call.remote] = active.get(call.remote, 0) + 1
 
         def ended() -> None:

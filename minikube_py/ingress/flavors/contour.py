@@ -10,7 +10,7 @@ import re
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.annotations import Draft
-from minikube_py.ingress.flavors.flavor import Flavor, HTTPSRedirect, OnlyScheme, SetHeaders, ignore, literal
+from minikube_py.ingress.flavors.flavor import Flavor, HTTPSRedirect, Latency, OnlyScheme, SetHeaders, ignore, literal
 from minikube_py.ingress.options import Options
 from minikube_py.ingress.pages import Style
 from minikube_py.ingress.router import PathType
@@ -68,7 +68,7 @@ FLAVOR = Flavor(
         body=lambda status, because: ("text/plain", "" if status == 404 else because),
     ),
     options=Options(
-        response_filters=(SetHeaders(("server", "envoy"), ("x-envoy-upstream-service-time", "0")),),
+        response_filters=(SetHeaders(("server", "envoy")), Latency("x-envoy-upstream-service-time")),
         read_timeout=15.0,
         body_size=0,
     ),

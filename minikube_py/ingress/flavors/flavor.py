@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.annotations import Draft
@@ -14,8 +14,12 @@ from minikube_py.ingress.router import PathType
 from minikube_py.ingress.sources import Sources
 from minikube_py.ingress.urls import location
 
-__all__ = ["Flavor", "HTTPSRedirect", "OnlyScheme", "SetHeaders", "as_regex", "ignore", "literal"]
+if TYPE_CHECKING:
+    from minikube_py.ingress.resources.routes import Custom
 
+__all__ = ["Flavor", "HTTPSRedirect", "Latency", "OnlyScheme", "SetHeaders", "as_regex", "ignore", "literal"]
+
+Status = Callable[[Object, Sequence[str], Sequence[str], float], Object]
 Paths = Callable[[str, Draft], tuple[PathType, str] | re.Pattern[str]]
 
 
@@ -57,6 +61,19 @@ class Flavor:
     paths: Paths | None = None
     """What ImplementationSpecific means; None is ingress-nginx's way, with its regular expressions per host."""
     container: str = "controller"
+    definitions: tuple[Object, ...] = ()
+    """CustomResourceDefinitions that installing it brings (`ingress.resources`)."""
+    routes: "Callable[[Custom], None] | None" = None
+    """Compiles what those resources route."""
+    statuses: Mapping[str, Status] = field(default_factory=dict)
+    """Resource → (object, what is wrong with it, the controller's addresses, now) → its status."""
+    prefixes_are_text: bool = False
+    """Prefix means the beginning of the text, not whole elements."""
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """The resources of the definitions, as the API names them."""
+        return tuple(each["metadata"]["name"] for each in self.definitions)
 
 
 def ignore(draft: Draft, known: Sequence[str], why: str = "is not emulated") -> None:
@@ -97,6 +114,21 @@ class OnlyScheme:
 
     def request(self, call: Call) -> Answer | None:
         return None if call.scheme == self._scheme else Answer(404, self._because)
+
+
+class Latency:
+    """Tells in headers of answers how many milliseconds pods, and the controller itself, have taken."""
+
+    def __init__(self, upstream: str, own: str = "") -> None:
+        self._upstream = upstream
+        self._own = own
+
+    def response(self, call: Call, status: int, headers: Headers) -> None:
+        if call.endpoint is None:
+            return
+        headers.append((self._upstream, f"{(call.answered_at - call.sent_at) * 1000:.0f}"))
+        if self._own:
+            headers.append((self._own, f"{(call.sent_at - call.now) * 1000:.0f}"))
 
 
 class SetHeaders:

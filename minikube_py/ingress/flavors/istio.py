@@ -7,7 +7,7 @@ Source: https://istio.io/latest/docs/tasks/traffic-management/ingress/kubernetes
 
 from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.annotations import Draft
-from minikube_py.ingress.flavors.flavor import Flavor, SetHeaders
+from minikube_py.ingress.flavors.flavor import Flavor, Latency, SetHeaders
 from minikube_py.ingress.options import Options
 from minikube_py.ingress.pages import Style
 from minikube_py.ingress.router import PathType
@@ -44,7 +44,7 @@ FLAVOR = Flavor(
         body=lambda status, because: ("text/plain", "" if status == 404 else because),
     ),
     options=Options(
-        response_filters=(SetHeaders(("server", "istio-envoy"), ("x-envoy-upstream-service-time", "0")),), body_size=0
+        response_filters=(SetHeaders(("server", "istio-envoy")), Latency("x-envoy-upstream-service-time")), body_size=0
     ),
     read=read,
     paths=paths,

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.annotations import Draft
-from minikube_py.ingress.flavors.flavor import Flavor, HTTPSRedirect, SetHeaders, ignore, literal
+from minikube_py.ingress.flavors.flavor import Flavor, HTTPSRedirect, Latency, SetHeaders, ignore, literal
 from minikube_py.ingress.options import Answer, Call, Options, Phase
 from minikube_py.ingress.pages import Style
 from minikube_py.ingress.router import PathType
@@ -134,7 +134,12 @@ FLAVOR = Flavor(
         ),
     ),
     options=Options(
-        response_filters=(SetHeaders(("Via", "1.1 kong/3.9.0"), ("X-Kong-Proxy-Latency", "0")),), tries=5, body_size=0
+        response_filters=(
+            SetHeaders(("Via", "1.1 kong/3.9.0")),
+            Latency("X-Kong-Upstream-Latency", "X-Kong-Proxy-Latency"),
+        ),
+        tries=5,
+        body_size=0,
     ),
     read=read,
     paths=paths,

@@ -1,23 +1,26 @@
 """Traefik v3 with its Kubernetes Ingress provider, as its Helm chart installs it.
 
-It differs: no redirect to HTTPS by itself, plain-text pages, X-Forwarded-Server. Middlewares (a CRD) are left out.
+It differs: no redirect to HTTPS by itself, plain-text pages, X-Forwarded-Server, and Prefix is the beginning of the
+text (strictPrefixMatching is off by default). Middleware and IngressRoute are in `ingress.resources`.
 Source: https://doc.traefik.io/traefik/routing/providers/kubernetes-ingress/
 """
 
 import re
 
-from minikube_py.apimachinery.meta import Object
+from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.ingress.annotations import Draft
 from minikube_py.ingress.annotations.affinity import Stick, stick
 from minikube_py.ingress.flavors.flavor import Flavor, OnlyScheme, ignore, literal
 from minikube_py.ingress.options import Options
 from minikube_py.ingress.pages import Style
+from minikube_py.ingress.resources import ingressroute, middleware
 from minikube_py.ingress.router import PathType
 from minikube_py.ingress.sources import Sources
 
 _PAGES = {404: "404 page not found", 503: "no available server", 502: "Bad Gateway", 504: "Gateway Timeout"}
 _KNOWN = (
     "router.entrypoints",
+    "router.middlewares",
     "router.pathmatcher",
     "router.tls",
     "router.tls.*",
@@ -51,8 +54,21 @@ def read(ingress: Object, sources: Sources, defaults: Options) -> Draft:
     if (scheme := draft.text("service.serversscheme")) is not None:
         draft.set(protocol=scheme.upper())
     draft.service_upstream = bool(draft.flag("service.nativelb"))
+    _middlewares(draft)
     ignore(draft, _KNOWN)
     return draft
+
+
+def _middlewares(draft: Draft) -> None:
+    """Find each `namespace-name@kubernetescrd` of the list; both parts may have dashes."""
+    by_name = {f"{key.namespace}-{key.name}": key for key in draft.sources.all(middleware.RESOURCE)}
+    for word in draft.words("router.middlewares"):
+        name, _, provider = word.partition("@")
+        if provider != "kubernetescrd":
+            draft.problem("router.middlewares", f"names {word}: only namespace-name@kubernetescrd are there")
+            continue
+        missing = Key(draft.key.namespace, name.removeprefix(f"{draft.key.namespace}-"))
+        middleware.apply(draft, by_name.get(name) or missing)
 
 
 def paths(path: str, draft: Draft) -> tuple[PathType, str] | re.Pattern[str]:
@@ -72,7 +88,12 @@ FLAVOR = Flavor(
     workload="traefik",
     service="traefik",
     image="docker.io/traefik:v3.3.4",
-    args=("--providers.kubernetesingress", "--entryPoints.web.address=:80", "--entryPoints.websecure.address=:443"),
+    args=(
+        "--providers.kubernetesingress",
+        "--providers.kubernetescrd",
+        "--entryPoints.web.address=:80",
+        "--entryPoints.websecure.address=:443",
+    ),
     labels={"app.kubernetes.io/name": "traefik", "app.kubernetes.io/instance": "traefik-traefik"},
     style=Style(
         server="",
@@ -84,4 +105,7 @@ FLAVOR = Flavor(
     read=read,
     paths=paths,
     container="traefik",
+    definitions=(middleware.DEFINITION, ingressroute.DEFINITION),
+    routes=ingressroute.compile_routes,
+    prefixes_are_text=True,
 )

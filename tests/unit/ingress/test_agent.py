@@ -1,10 +1,14 @@
 """Status and Events of Ingresses."""
 
+from dataclasses import replace
+
 from minikube_py.aiokit.clock import VirtualClock
 from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.apimachinery.meta import Object
 from minikube_py.apiserver.operations import Operations
-from minikube_py.ingress.agent import Agent
+from minikube_py.client.reconcile import Agent as ReconcilerAgent
+from minikube_py.ingress.agent import Agent, ResourceReconciler
+from minikube_py.ingress.flavors import flavor
 
 from .support import ingress, ingress_class, path, service
 
@@ -83,3 +87,46 @@ async def test_what_is_wrong_becomes_a_warning() -> None:
     reasons = {reason for type_, reason, _ in events(api) if type_ == "Warning"}
     assert reasons == {"ServicePortNotFound", "ServiceNotFound", "UnknownAnnotation", "SecretUnusable"}
     assert all(each["count"] == 1 for each in api.list("events"))
+
+
+async def test_custom_resources_have_events_of_their_own() -> None:
+    """What has no effect and what is wrong, once, on the object itself; a status where the kind has one."""
+    clock = VirtualClock()
+    api = Operations(clock, seed=1)
+    scope = TaskScope("test")
+    it = replace(
+        flavor("traefik"),
+        statuses={"ingressroutes.traefik.io": lambda obj, wrong, addresses, _: {"at": addresses, "wrong": len(wrong)}},
+    )
+    for each in it.definitions:
+        api.create(each)
+    agent = ReconcilerAgent(ResourceReconciler(it, "ingressroutes.traefik.io", lambda: ["127.200.0.2"]), api, clock)
+    agent.start(scope)
+    made = {
+        "apiVersion": "traefik.io/v1alpha1",
+        "kind": "IngressRoute",
+        "metadata": {"name": "r", "namespace": "default"},
+        "spec": {
+            "routes": [
+                {"match": "Hots(`a`)"},
+                {"match": "Host(`a`)", "observability": {}, "middlewares": [{"name": "m"}]},
+            ]
+        },
+    }
+    api.create(made)
+    await clock.advance(1)
+    assert {(each["involvedObject"]["kind"], each["reason"]) for each in api.list("events")} == {
+        ("IngressRoute", "Invalid"),
+        ("IngressRoute", "NotEmulated"),
+    }
+    found = api.get("ingressroutes.traefik.io", "r", "default")
+    assert found
+    assert found["status"] == {"at": ["127.200.0.2"], "wrong": 3}
+    api.create({**made, "kind": "Middleware", "metadata": {"name": "m", "namespace": "default"}, "spec": {}})
+    await clock.advance(1)
+    found = api.get("ingressroutes.traefik.io", "r", "default")
+    assert found
+    assert found["status"]["wrong"] == 2
+    assert all(each["count"] == 1 for each in api.list("events"))
+    agent.stop()
+    await scope.close()

@@ -60,7 +60,7 @@ def test_implementation_specific_means_what_the_controller_says(
     ).table
     assert isinstance(table.route("a.test", asked), Match) is found
     assert isinstance(table.route("a.test", "/ordinary/x"), Match)
-    assert not isinstance(table.route("a.test", "/ordinaryx"), Match)
+    assert isinstance(table.route("a.test", "/ordinaryx"), Match) is (name == "traefik")  # it compares text
 
 
 async def asked(
