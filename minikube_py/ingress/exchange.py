@@ -93,7 +93,9 @@ class Exchange:
         if fragment >= 0:
             raise Rejected(400, "a request target has no fragment")
         proxy = self.proxy
-        match = proxy.table().route(host, path, headers, proxy.chance.random(), method=method, query=query, secure=self.secure)
+        match = proxy.table().route(
+            host, path, headers, proxy.chance.random(), method=method, query=query, secure=self.secure
+        )
         self.record.request_id = request_id = headers.get("X-Request-ID") or f"{proxy.chance.getrandbits(128):032x}"
         if isinstance(match, NoMatch):
             raise Rejected(404, match.reason)

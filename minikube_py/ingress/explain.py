@@ -61,7 +61,9 @@ def _walk(sources: Sources, flavor: Flavor, host: str, path: str, secure: bool) 
         return Walk(flavor.name, (*steps, Step("rule", f"404: {found.reason}", False)))
     location, upstream = found.location, found.upstream
     problems = tuple(f"{each.reason}: {each.message}" for each in rules.problems.get(location.ingress, ()))
-    text = f"{location.kind} {location.ingress}: host {location.host or '*'} path {location.path} ({location.type.value})"
+    text = (
+        f"{location.kind} {location.ingress}: host {location.host or '*'} path {location.path} ({location.type.value})"
+    )
     filters = location.options.secure_filters if secure else location.options.filters
     if names := sorted({type(each).__name__ for each in filters}):
         problems += (f"filters before the backend: {', '.join(names)}",)
