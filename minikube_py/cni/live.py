@@ -9,7 +9,7 @@ from minikube_py.cni import tcpinfo
 from minikube_py.cni.accept import TrackedSocket
 from minikube_py.cni.tcpinfo import TcpInfo
 
-__all__ = ["Closed", "Live", "tracked"]
+__all__ = ["Closed", "Live", "retracked", "tracked"]
 
 Closed: TypeAlias = Callable[[int, int], None]
 """Called once when a connection has ended, with the bytes received and sent (from the pod's point of view)."""
@@ -121,3 +121,8 @@ def tracked(protocol: asyncio.BaseProtocol, live: Live) -> asyncio.BaseProtocol:
     if isinstance(protocol, asyncio.BufferedProtocol):
         return _BufferedDelegate(protocol, live, *_COMMON, "get_buffer", "buffer_updated")
     return _StreamDelegate(protocol, live, *_COMMON, "data_received")
+
+
+def retracked(protocol: asyncio.BaseProtocol, before: asyncio.BaseProtocol) -> asyncio.BaseProtocol:
+    """Return what a connection's next protocol must be wrapped in, so that it stays on the books of `before`."""
+    return tracked(protocol, before._live) if isinstance(before, _Delegate) else protocol

@@ -12,7 +12,7 @@ from typing import cast
 
 from minikube_py.cni.accept import Address, TrackedSocket, reset
 
-__all__ = ["IP_BIND_ADDRESS_NO_PORT", "relay"]
+__all__ = ["IP_BIND_ADDRESS_NO_PORT", "Half", "relay"]
 
 IP_BIND_ADDRESS_NO_PORT = 24
 """linux/in.h: choose the port at connect, when the destination is known, so that far more connections fit."""
@@ -21,11 +21,11 @@ _HIGH = 1 << 20
 """Bytes buffered per direction before the sender is paused (measured: 1 MB keeps up with haproxy)."""
 
 
-class _Half(asyncio.Protocol):
+class Half(asyncio.Protocol):
     """One side; what it receives, its peer writes."""
 
     def __init__(self) -> None:
-        self.peer: _Half | None = None
+        self.peer: Half | None = None
         self.transport: asyncio.Transport | None = None
         self.lost = asyncio.get_running_loop().create_future()
         self.received = 0
@@ -56,7 +56,7 @@ class _Half(asyncio.Protocol):
                 self.transport.close()
                 self.peer.transport.close()
 
-    def join(self, peer: _Half) -> None:
+    def join(self, peer: Half) -> None:
         """Both transports exist: pass on what came early, then everything."""
         self.peer = peer
         assert peer.transport
@@ -92,7 +92,7 @@ async def relay(sock: TrackedSocket, caller: str, target: Address) -> tuple[int,
     """
     loop = asyncio.get_running_loop()
     upstream = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    back, front = _Half(), _Half()
+    back, front = Half(), Half()
     try:
         upstream.setblocking(False)
         if target[0].startswith("127."):  # beyond loopback the machine's own address is the only one that works

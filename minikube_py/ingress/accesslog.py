@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from time import gmtime, strftime
 
-__all__ = ["Record", "line"]
+__all__ = ["Record", "line", "session"]
 
 
 @dataclass(slots=True)
@@ -59,4 +59,13 @@ def line(record: Record, now: float) -> str:
         f'"{_quoted(record.request)}" {record.status} {record.sent} "{_quoted(record.referer)}" '
         f'"{_quoted(record.agent)}" {record.request_length} {record.seconds:.3f} [{record.backend}] [{record.canary}] '
         f"{upstream} {record.request_id}"
+    )
+
+
+def session(
+    remote: str, name: str, target: str, status: int, received: int, sent: int, seconds: float, now: float
+) -> str:
+    """Return the line of a connection that was passed through (log-format-stream, with server name and target)."""
+    return (
+        f"[{remote}] [{_time(int(now))}] TCP {status} {sent} {received} {seconds:.3f} {_quoted(name)} {_quoted(target)}"
     )

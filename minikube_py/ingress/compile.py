@@ -65,6 +65,8 @@ class Rules:
     """(resource, key) of Secrets and ConfigMaps that the rules were made from."""
     uses: Mapping[Key, tuple[BackendKey, ...]] = field(default_factory=dict)
     """Ingress → its backends."""
+    passthrough: Mapping[str, BackendKey] = field(default_factory=dict)
+    """Host (or `*.suffix`) whose TLS goes on to the pods as it is → which pods (`ssl-passthrough`)."""
     custom: Mapping[tuple[str, Key], tuple[str, ...]] = field(default_factory=dict)
     """(resource, custom resource) → what is wrong with it, or has no effect."""
 
@@ -112,6 +114,7 @@ class _Compiler:
         self.tls: dict[str, TLSHost] = {}
         self.used: dict[Key, dict[BackendKey, None]] = {}
         self.references: set[tuple[str, Key]] = set()
+        self.passthrough: dict[str, BackendKey] = {}
         self.unserved: list[str] = []
         self.served: list[tuple[Object, Draft]] = []
 
@@ -355,6 +358,8 @@ class _Compiler:
                     self.problem(key, "Conflict", f'server-alias "{alias}" is a host with rules of its own: ignored')
                 elif host in self.hosts:
                     self.hosts[alias] = self.hosts[host]
+            if draft.passthrough and host:
+                self._passthrough(key, host)
             if draft.www_redirect and host and not host.startswith("*"):
                 other = host[4:] if host.startswith("www.") else f"www.{host}"
                 if other not in self.hosts:
@@ -363,6 +368,20 @@ class _Compiler:
                     server.default = Location(key, other, "/", PathType.DEFAULT, None, "redirected", options)
 
     # TLS
+
+    def _passthrough(self, key: Key, host: str) -> None:
+        """Where a host's TLS goes: what `/` goes to, as in ingress-nginx; TLS has no paths."""
+        server = self.hosts.get(host)
+        locations = server.locations.values() if server is not None else ()
+        for each in locations:
+            if each.path == "/" and each.backend is not None:
+                self.passthrough.setdefault(host, each.backend)
+        for each in locations:
+            if each.path != "/":
+                why = f'path "{each.path}" of host "{host}" has no effect over TLS, which is passed through to "/"'
+                self.problem(key, "PathIgnored", why)
+        if host not in self.passthrough:
+            self.problem(key, "InvalidAnnotation", f'ssl-passthrough needs a rule for path "/" of host "{host}"')
 
     def _tls(self, ingress: Object) -> None:
         key = meta.key(ingress)
@@ -408,7 +427,8 @@ class _Compiler:
             {key: tuple(each) for key, each in self.problems.items()},
             frozenset(meta.key(ingress) for ingress, _ in self.served),
             frozenset(self.references),
-            {key: tuple(each) for key, each in self.used.items()},
+            uses={key: tuple(each) for key, each in self.used.items()},
+            passthrough=self.passthrough,
         )
 
     def _pattern(self, location: Location) -> re.Pattern[str]:

@@ -10,6 +10,7 @@ from aiohttp.web_response import StreamResponse
 from aiohttp.web_server import Server
 
 from minikube_py.aiokit.clock import Clock, Timer
+from minikube_py.cni.live import retracked
 from minikube_py.ingress.caller import Caller
 from minikube_py.ingress.proxy import Proxy
 from minikube_py.ingress.router import Endpoint
@@ -65,9 +66,7 @@ class _Negotiated(asyncio.Protocol):
         self._front = front
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        tls = transport.get_extra_info("ssl_object")
-        spoken = tls.selected_alpn_protocol() if tls is not None else None
-        protocol = self._front.http2() if spoken == "h2" else self._front.http1()
+        protocol: Any = retracked(self._front.negotiated(transport), transport.get_protocol())
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
 
@@ -97,17 +96,19 @@ class Front(Server):
     def __call__(self) -> Any:
         return _Negotiated(self) if self.secure else self.http1()
 
-    def http1(self) -> Any:
-        """Return a connection that speaks HTTP/1."""
-        self._watch()
-        return Caller(self) if self._relay else self.handler([])
-
-    def http2(self) -> "Connection2":
-        """Return a connection that speaks HTTP/2."""
+    def negotiated(self, transport: asyncio.BaseTransport) -> Any:
+        """Return the protocol that caller and listener have agreed on (ALPN)."""
+        tls = transport.get_extra_info("ssl_object")
+        if tls is None or tls.selected_alpn_protocol() != "h2":
+            return self.http1()
         from minikube_py.ingress.callers2 import Connection2  # 40 ms, for whoever asks for it first
 
         self._watch()
         return Connection2(self)
+
+    def http1(self) -> Any:
+        self._watch()
+        return Caller(self) if self._relay else self.handler([])
 
     def _watch(self) -> None:
         if self._timer is None:

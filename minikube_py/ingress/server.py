@@ -11,8 +11,9 @@ pod's own, and what it opens comes from the pod's IP.
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from minikube_py.aiokit.clock import Clock
@@ -24,7 +25,7 @@ from minikube_py.ingress.compile import Rules, compile_backends, compile_rules, 
 from minikube_py.ingress.flavors.flavor import Flavor
 from minikube_py.ingress.flavors.nginx import FLAVOR as NGINX
 from minikube_py.ingress.options import DEFAULTS, Options
-from minikube_py.ingress.router import BackendKey, Endpoint, RoutingTable
+from minikube_py.ingress.router import BackendKey, Endpoint, RoutingTable, Upstream
 from minikube_py.ingress.sources import CONFIG_MAPS, RESOURCES, SECRETS, SERVICES, SLICES, Sources
 from minikube_py.ingress.tls import CertificateAuthority
 
@@ -163,6 +164,7 @@ def program(
 
         from minikube_py.ingress import health
         from minikube_py.ingress.front import Front
+        from minikube_py.ingress.passthrough import Door
         from minikube_py.ingress.proxy import Proxy
         from minikube_py.ingress.tls import Certificates
 
@@ -191,6 +193,15 @@ def program(
             proxy.balancer.forget(table.upstreams.keys())
             proxy.forget(rules.served)
 
+        passes = flags.get("enable-ssl-passthrough", "true") != "false"
+
+        def passthrough() -> Mapping[str, BackendKey]:
+            tables.table()
+            return tables.rules.passthrough if passes else {}
+
+        def backend_of(key: BackendKey) -> Upstream:
+            return tables.table().upstream(key)
+
         tables.on_swap = swapped
         loop = asyncio.get_running_loop()
         fronts: list[tuple[Server, asyncio.AbstractServer]] = []
@@ -199,8 +210,8 @@ def program(
             tables.table()
             for secure, port in ((False, listen.http), (True, listen.https)):
                 front = Front(proxy, secure=secure, keepalive_timeout=KEEP_ALIVE, clock=clock, relay=relay)
-                context = certificates.context if secure else None
-                server = await loop.create_server(front, listen.host, port, ssl=context, backlog=1024)
+                factory = partial(Door, front, certificates.context, passthrough, backend_of) if secure else front
+                server = await loop.create_server(factory, listen.host, port, backlog=1024)
                 fronts.append((front, server))
                 sockets = getattr(server, "sockets", None)
                 bound = sockets[0].getsockname()[1] if sockets else port

@@ -18,7 +18,7 @@ from typing import Protocol
 from minikube_py.ingress.compile import Rules, TLSHost
 from minikube_py.ingress.sources import SECRETS, Sources
 
-__all__ = ["CertificateAuthority", "Certificates", "choose", "pair_of"]
+__all__ = ["CertificateAuthority", "Certificates", "choose", "context_of", "pair_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Certificates:
         if wanted not in self._made:
             if len(self._made) >= _MADE:
                 del self._made[next(iter(self._made))]
-            self._made[wanted] = _load(self._make(wanted))
+            self._made[wanted] = context_of(self._make(wanted))
         return self._made[wanted]
 
     def _make(self, name: str) -> tuple[bytes, bytes]:
@@ -127,7 +127,7 @@ class Certificates:
         if pair not in self._loaded:
             if len(self._loaded) >= _MADE:  # Secrets that were replaced
                 del self._loaded[next(iter(self._loaded))]
-            self._loaded[pair] = _load(pair)
+            self._loaded[pair] = context_of(pair)
         return self._loaded[pair]
 
 
@@ -138,8 +138,11 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _load(pair: tuple[bytes, bytes]) -> ssl.SSLContext:
-    """Load a pair; `ssl` reads files only, so it passes through a private folder that is gone afterwards."""
+def context_of(pair: tuple[bytes, bytes]) -> ssl.SSLContext:
+    """Return a server's context for (certificate chain, key), PEM.
+
+    `ssl` reads files only, so they pass through a private folder that is gone afterwards.
+    """
     context = _context()
     with tempfile.TemporaryDirectory(prefix="minikube-py-") as folder:
         names = []

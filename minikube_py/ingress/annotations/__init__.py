@@ -35,6 +35,7 @@ _MODULES = (
     "default_backend",
     "preserve_trailing_slash",
     "relative_redirects",
+    "ssl_passthrough",
     "ssl_redirect",
     "force_ssl_redirect",
     "app_root",

@@ -47,6 +47,7 @@ class Draft:
         self.www_redirect = 0
         """Status code of from-to-www-redirect; 0 is off."""
         self.service_upstream = False
+        self.passthrough = False
         self.default_backend: BackendKey | None = None
         self.actions: dict[str, Filter] = {}
         """Answers in place of backends: what a backend named `use-annotation` means (ALB)."""

@@ -1,10 +1,21 @@
-"""The fixture of this folder."""
+"""The fixtures of this folder."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 import pytest
+import uvloop
 
 from .support import World, world
+
+_BOTH_LOOPS = frozenset({"test_passthrough.py", "test_callers2.py", "test_pool2.py"})
+"""What hands connections from one protocol to another, or has TLS under way."""
+
+
+def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.SelectorEventLoop}
+    return {**loops, "uvloop": uvloop.new_event_loop} if item.path.name in _BOTH_LOOPS else loops
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import random
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
@@ -153,7 +154,7 @@ class World:
         self._closing.append(runner.cleanup)
         return address
 
-    async def raw_pod(self, handler: RawHandler) -> str:
+    async def raw_pod(self, handler: RawHandler, *, tls: ssl.SSLContext | None = None) -> str:
         """Start a pod that speaks bytes."""
 
         async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -165,7 +166,7 @@ class World:
                 writer.close()
 
         address = self.address()
-        server = await asyncio.start_server(guarded, address, PORT)
+        server = await asyncio.start_server(guarded, address, PORT, ssl=tls)
 
         async def close() -> None:
             server.close()
