@@ -59,7 +59,7 @@ async def run(container: Container, argv: Sequence[str], *, main: bool = False, 
     """Run `argv` as the container would, its output in the log; return its exit code.
 
     Args:
-        main: it is the container's process 1, which gets SIGTERM.
+        main: it is the container's process 1, which gets SIGTERM, and makes the container a started one.
         missing: is told the programs and files that were looked for in vain.
 
     Error handling: NotFound for a program that is not built in, PermissionDenied for a file that is none.

@@ -4,10 +4,11 @@
 Source: https://pkg.go.dev/github.com/distribution/reference (familiar names).
 """
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-__all__ = ["Reference", "picks"]
+__all__ = ["Reference", "picks", "why_invalid"]
 
 _HUBS = ("docker.io/", "index.docker.io/", "registry-1.docker.io/", "registry.hub.docker.com/")
 
@@ -60,3 +61,25 @@ def picks(pattern: str, image: str) -> bool:
         return False
     tagged = ":" in pattern.partition("@")[0].rpartition("/")[2]
     return not tagged or fnmatchcase(actual.tag, wanted.tag)
+
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_NAME = rf"(?:{_LABEL}(?:\.{_LABEL})*(?::[0-9]+)?/)?{_COMPONENT}(?:/{_COMPONENT})*"
+_ALGORITHM = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*"
+_VALID = re.compile(rf"{_NAME}(?::\w[\w.-]{{0,127}})?(?:@{_ALGORITHM}:[0-9a-fA-F]{{32,}})?", re.ASCII)
+_PLACEHOLDER = frozenset("<>{}[]$")
+
+
+def why_invalid(image: str) -> str:
+    """Return what a container runtime says of a text that can't be a reference; "" for others.
+
+    A template's placeholder, such as `<your-image>`, stands for some image, and passes.
+    Source: https://github.com/distribution/reference (its grammar)
+    """
+    if _VALID.fullmatch(image) or _PLACEHOLDER & set(image):
+        return ""
+    why = "invalid reference format"
+    if _VALID.fullmatch(image.lower()):
+        why += f": repository name ({Reference.parse(image).repository}) must be lowercase"
+    return why

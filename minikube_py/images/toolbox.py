@@ -43,21 +43,19 @@ def _is_program(argv: list[str]) -> bool:
 
 
 async def main(container: Container) -> int:
-    """Run the container's command; SIGTERM ends it."""
+    """Run the container's command; SIGTERM ends it.
+
+    Error handling: `images.exec`'s NotFound and PermissionDenied.
+    """
     from minikube_py.images.reference import Reference
 
     argv = list(container.argv)
     entrypoint = () if container.command else _ENTRYPOINTS.get(Reference.parse(container.image).repository, ())
     if entrypoint and not _is_program(argv):  # their entrypoint.sh: curl, unless a program is given (sh, sleep)
         argv = [*entrypoint, *argv]
-    container.started()
     if not argv or (len(argv) == 1 and argv[0].rpartition("/")[2] in _SHELLS and container.stdin is None):
         if container.stdin is None:
             return 0
         argv = ["sh"]
-    try:
-        container.extra["shell_main"] = True
-        return await images_exec.run(container, argv, main=True)
-    except (images_exec.NotFound, images_exec.PermissionDenied) as error:
-        container.print(f"{error} (in this stand-in of {container.image})")
-        return 127 if isinstance(error, images_exec.NotFound) else 126
+    container.extra["shell_main"] = True
+    return await images_exec.run(container, argv, main=True)

@@ -103,7 +103,7 @@ class ContainerState:
         self.terminated = {
             "exitCode": code,
             "reason": reason or ("Completed" if code == 0 else "Error"),
-            "startedAt": rfc3339(self.running_since or now),
+            "startedAt": rfc3339(0.0 if reason == "StartError" else self.running_since or now),
             "finishedAt": rfc3339(now),
             "containerID": self.container_id,
             **({"message": message} if message else {}),

@@ -19,9 +19,11 @@ from minikube_py.aiokit.linelog import LineLog
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.images import environ
+from minikube_py.images import exec as images_exec
 from minikube_py.images.catalog import AbsentImage, BadMapping
 from minikube_py.images.container import Container, PodInfo
 from minikube_py.images.expansion import expand
+from minikube_py.images.reference import why_invalid
 from minikube_py.kubelet import output, ports
 from minikube_py.kubelet.environment import ConfigError, container_environment
 from minikube_py.kubelet.handlers import HandlerRunner, Spawn
@@ -42,6 +44,10 @@ CURRENT: contextvars.ContextVar[str] = contextvars.ContextVar("minikube_py_conta
 _LEAST_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL, however long preStop took; kubelet: minimumGracePeriodInSeconds."""
 
+_NOT_CREATED = (
+    "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: "
+    "unable to start container process: error during container init"
+)
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _TOKEN_SECONDS = 3607
 """As long as the admission plugin of a real cluster asks for."""
@@ -126,6 +132,10 @@ class Containers:
         """Start a container; what is wrong with its image or configuration is returned."""
         spec = self.spec_of(name)
         image = str(spec.get("image", ""))
+        if why := why_invalid(image):
+            message = f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {why}'
+            self.event("Warning", "InspectFailed", message, name)
+            return StartFailed(name, "InvalidImageName", message)
         context = self._sandbox.namespace.context.copy()
         context.run(CURRENT.set, f"{self._key}/{name}")
         container, refused = None, ""
@@ -245,7 +255,7 @@ class Containers:
 
     async def _run(self, name: str, instance: Instance, main: Callable[[Container], Awaitable[int | None]]) -> None:
         container = instance.container
-        code, message = 0, ""
+        code, message, reason = 0, "", ""
         try:
             code = int(await main(container) or 0)
         except asyncio.CancelledError:
@@ -254,6 +264,10 @@ class Containers:
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
             if isinstance(error.code, str):
                 container.print(error.code)
+        except (images_exec.NotFound, images_exec.PermissionDenied) as error:
+            code, message, reason = 128, f"{_NOT_CREATED}: {error}: unknown", "StartError"
+            container.print(f"{error} (in this stand-in of {container.image})")
+            self.event("Warning", "Failed", f"Error: {message}", name)
         except OSError as error:  # most often a port that is taken: the sentence says by whom
             code, message = 1, str(error)
             container.print(f"{container.image}: {error}")
@@ -266,9 +280,10 @@ class Containers:
         if self._closed or self.instances.get(name) is not instance:
             return
         message = self._termination_message(name, instance, code, message)
-        container.started()
-        self._feed(Started(name))
-        self._feed(Exited(name, code, message))
+        if not reason:
+            container.started()
+            self._feed(Started(name))
+        self._feed(Exited(name, code, message, reason))
 
     def _termination_message(self, name: str, instance: Instance, code: int, message: str) -> str:
         """What the container wrote to its terminationMessagePath, or with FallbackToLogsOnError the log's end."""

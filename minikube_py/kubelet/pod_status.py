@@ -104,6 +104,7 @@ class Conditions:
                 self._set("Ready", False, now, "ReadinessGatesNotReady", ", ".join(unmet))
             self._set("ContainersReady", not reason, now, reason, message)
         self._set("PodScheduled", True, now)
+        self._conditions.sort(key=lambda c: _OWN.index(c["type"]) if c["type"] in _OWN else -1)
         return [dict(condition) for condition in self._conditions]
 
     def _unmet(self, gates: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -134,8 +135,8 @@ class Conditions:
             self._conditions[index] = condition
 
 
-_OWN = frozenset(("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"))
-"""Conditions that the kubelet (or the scheduler before it) owns; others are readiness gates' and kept as stored."""
+_OWN = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+"""Conditions that the kubelet (or the scheduler before it) owns, in its order; others' are kept, before them."""
 
 
 def qos_class(spec: Mapping[str, Any]) -> str:

@@ -221,7 +221,8 @@ class PodState:
             container.finished_at = now
             container.retry_at = now + min(_SYNC, container.pull_backoff.delay)
         else:
-            commands.append(Emit("Warning", "Failed", f"Error: {message}", container.name))
+            shown = reason if reason == "InvalidImageName" else message
+            commands.append(Emit("Warning", "Failed", f"Error: {shown}", container.name))
             container.retry_at = now + _SYNC
 
     def _probed(self, event: Probed, now: float, commands: list[Command]) -> bool:

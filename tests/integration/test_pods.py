@@ -168,7 +168,7 @@ def test_a_failing_container_backs_off_and_says_why(cluster: Cluster) -> None:
     [
         pytest.param("busybox", ["sh", "-c", "exit 3"], 3, id="exit 3"),
         pytest.param("busybox", ["true"], 0, id="success"),
-        pytest.param("busybox", ["/no/such/program"], 127, id="no such program"),
+        pytest.param("busybox", ["/no/such/program"], 128, id="no such program"),
     ],
 )
 def test_exit_codes(cluster: Cluster, image: str, command: list[str], code: int) -> None:

@@ -43,7 +43,7 @@ async def run(container: Container, argv: Sequence[str], *, main: bool = True, m
     """Run a command whose output is the container's log; return its exit code.
 
     Args:
-        main: it is the container's process 1: SIGTERM is for it.
+        main: it is the container's process 1: SIGTERM is for it, and the container has started once it has.
         missing: is told the programs and files that were looked for in vain.
 
     Error handling: NotFound, PermissionDenied.
@@ -94,6 +94,8 @@ async def _session(
     root = Shell(container, view, {0: stdin, 1: stdout, 2: stderr}, variables=env, tty=tty)
     root.is_root, root.terminal = True, terminal
     _check(root, argv)
+    if terminated is not None:
+        container.started()
     table = table_of(container)
     entry = None
     if terminated is None:
