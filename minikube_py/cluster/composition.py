@@ -58,6 +58,10 @@ API_PORT = 6443
 logger = logging.getLogger(__name__)
 
 
+_FOR_EVER = 100 * 365 * 86400
+"""Seconds that the token in a Secret is valid: a real cluster's has no end."""
+
+
 class StartError(Exception):
     """The cluster can't start; one sentence with the next step. `code` is mkpy's exit code."""
 
@@ -215,6 +219,7 @@ class Composition:
                 load_balancers=Pool(self.addresses.load_balancers) if self.config.networking.load_balancer else None,
                 metrics=lambda namespace, pod: self.runtime.pod_usage(namespace, pod),
                 root_certificate=lambda: self.credentials.authority.cert_pem.decode() if self._api else "",
+                token=lambda namespace, account: _Identity(self).token(namespace, account, seconds=_FOR_EVER),
             )
         ]
         for agent in self._agents:

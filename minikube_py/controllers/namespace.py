@@ -18,6 +18,25 @@ from minikube_py.controllers import pods
 __all__ = ["NamespaceController"]
 
 
+_NEVER_WRONG = tuple(
+    (type_, False, "", "", reason, text)
+    for type_, reason, text in (
+        ("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        (
+            "NamespaceDeletionContentFailure",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+        ),
+    )
+)
+"""Conditions that a real server has, too."""
+
+
 @final
 class NamespaceController:
     name = "namespace-controller"
@@ -54,11 +73,15 @@ class NamespaceController:
     def _conditions(self, namespace: Object, left: Mapping[str, Sequence[Object]], now: float) -> Iterable[Action]:
         """Say what keeps the namespace from going."""
         held = Counter(f for objects in left.values() for o in objects for f in o["metadata"].get("finalizers") or ())
-        counts = ", ".join(f"{resource} has {len(objects)} resource instances" for resource, objects in left.items())
+        counts = ", ".join(
+            f"{resource}{'' if '.' in resource else '.'} has {len(objects)} resource instances"
+            for resource, objects in left.items()
+        )
         finalizers = ", ".join(f"{name} in {count} resource instances" for name, count in held.items())
         stamp = rfc3339(now)
         conditions: list[Object] = list(meta.status(namespace).get("conditions") or ())
         for type_, bad, bad_reason, bad_text, good_reason, good_text in (
+            *_NEVER_WRONG,
             (
                 "NamespaceContentRemaining",
                 bool(left),

@@ -21,7 +21,7 @@ from minikube_py.controllers.persistentvolume import PersistentVolumeController
 from minikube_py.controllers.poddisruptionbudget import PodDisruptionBudgetController
 from minikube_py.controllers.replicaset import ReplicaSetController
 from minikube_py.controllers.resourcequota import ResourceQuotaController
-from minikube_py.controllers.serviceaccount import RootCAPublisher, ServiceAccountController
+from minikube_py.controllers.serviceaccount import RootCAPublisher, ServiceAccountController, TokenController
 from minikube_py.controllers.serviceloadbalancer import AddressPool, ServiceLoadBalancerController
 from minikube_py.controllers.statefulset import StatefulSetController
 
@@ -41,6 +41,10 @@ def _no_certificate() -> str:
     return ""
 
 
+def _no_token(namespace: str, account: str) -> str:
+    return ""
+
+
 def reconcilers(
     *,
     chance: random.Random,
@@ -48,15 +52,18 @@ def reconcilers(
     metrics: Metrics = _not_measured,
     volume_path: Callable[[Object], str] = _volume_path,
     root_certificate: Callable[[], str] = _no_certificate,
+    token: Callable[[str, str], str] = _no_token,
 ) -> tuple[Reconciler, ...]:
     """Return every controller.
 
     `load_balancers` is the pool of LoadBalancer addresses (None: no provider, Services stay pending), `metrics` what
-    the autoscaler reads, `volume_path` the host's folder for a new volume, `root_certificate` the API server's CA.
+    the autoscaler reads, `volume_path` the host's folder for a new volume, `root_certificate` the API server's CA;
+    `token` issues a ServiceAccount's.
     """
     return (
         ServiceAccountController(),
         RootCAPublisher(root_certificate),
+        TokenController(token, root_certificate),
         NamespaceController(),
         GarbageCollector(),
         ResourceQuotaController(),

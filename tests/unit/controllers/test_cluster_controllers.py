@@ -26,6 +26,22 @@ async def test_every_namespace_has_its_basics(world: Any) -> None:
     assert world.names("serviceaccounts", "shop") == ["default"]
 
 
+async def test_a_token_secret_is_filled_and_goes_with_its_account(world: Any) -> None:
+    """A Secret of the type service-account-token gets CA, namespace and token; without its account it goes."""
+    annotations = {"kubernetes.io/service-account.name": "bob"}
+    kind = {"type": "kubernetes.io/service-account-token"}
+    world.create("v1", "ServiceAccount", "bob")
+    world.create("v1", "Secret", "bob-token", metadata={"annotations": annotations}, **kind)
+    await world.settle()
+    secret = world.api.get("secrets", "bob-token", "default")
+    account = world.api.get("serviceaccounts", "bob", "default")
+    assert secret["data"].keys() == {"ca.crt", "namespace", "token"}
+    assert meta.annotations(secret)["kubernetes.io/service-account.uid"] == meta.uid(account)
+    world.api.delete("serviceaccounts", "bob", "default")
+    await world.settle()
+    assert world.names("secrets") == []
+
+
 async def test_namespace_deletion(world: Any) -> None:
     """A deleted namespace is Terminating until all its content is gone, and says what keeps it."""
     world.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
@@ -40,7 +56,7 @@ async def test_namespace_deletion(world: Any) -> None:
     namespace = world.api.get("namespaces", "shop")
     assert namespace["status"]["phase"] == "Terminating"
     told = {c["type"]: c["message"] for c in namespace["status"]["conditions"]}
-    assert told["NamespaceContentRemaining"] == "Some resources are remaining: configmaps has 1 resource instances"
+    assert told["NamespaceContentRemaining"] == "Some resources are remaining: configmaps. has 1 resource instances"
     assert "example.org/hold in 1 resource instances" in told["NamespaceFinalizersRemaining"]
     world.edit("configmaps", "held", lambda c: c["metadata"].update(finalizers=[]), namespace="shop")
     await world.settle(1.0)
