@@ -19,7 +19,7 @@ from minikube_py.ingress.relaying import relay
 from minikube_py.ingress.router import Match, NoMatch, normalize_path
 from minikube_py.ingress.sending import answered, request_head, too_large
 from minikube_py.ingress.subrequests import ask, error_page, mirror, mirrors
-from minikube_py.ingress.tunnel import tunnel
+from minikube_py.ingress.tunnel import tunnel, wanted_upgrade
 
 if TYPE_CHECKING:
     from minikube_py.ingress.proxy import Proxy
@@ -226,9 +226,7 @@ class Exchange:
         body = request.has_body
         if body and options.body_size and (request.length or 0) > options.body_size:
             raise Rejected(413, too_large(options.body_size))
-        upgrade = request.headers.get("Upgrade", "")
-        if upgrade.lower() != "websocket" or "upgrade" not in request.headers.get("Connection", "").lower():
-            upgrade = ""
+        upgrade = wanted_upgrade(request.headers) if request.version == "HTTP/1.1" else ""
         block = request_head(self, method, host, target, request_id, upgrade)
         connection, head = await answered(self, method, block, body)
         clean = False

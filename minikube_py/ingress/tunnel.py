@@ -1,5 +1,7 @@
-"""After an upgrade: bytes both ways, as they are."""
+"""Upgrades: which are passed on, and after one, bytes both ways as they are."""
 
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from minikube_py.ingress.http1 import Head
@@ -10,7 +12,25 @@ from minikube_py.ingress.relaying import answer_fields
 if TYPE_CHECKING:
     from minikube_py.ingress.exchange import Exchange
 
-__all__ = ["tunnel"]
+__all__ = ["tunnel", "wanted_upgrade"]
+
+_PROTOCOLS = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z/]+(?:[ \t]*,[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z/]+)*")
+_PAST_THE_RULES = frozenset({"h2c", "http", "tls"})
+"""Protocols in which requests would reach a pod that no rule and no filter has seen."""
+
+
+def wanted_upgrade(headers: Mapping[str, str]) -> str:
+    """Return the protocols that an HTTP/1.1 request offers to change to, as sent; "" for none.
+
+    ingress-nginx passes them all on; here not h2c and its like, by which callers get past the rules.
+    """
+    offered = headers.get("Upgrade", "")
+    if not offered or _PROTOCOLS.fullmatch(offered) is None:
+        return ""
+    if "upgrade" not in (each.strip().lower() for each in headers.get("Connection", "").split(",")):
+        return ""
+    protocols = {each.strip().lower().partition("/")[0] for each in offered.split(",")}
+    return "" if protocols & _PAST_THE_RULES else offered
 
 
 class _Tunnel:

@@ -539,3 +539,61 @@ async def test_health_and_metrics() -> None:
             async with session.get(f"{address}/metrics") as response:
                 text = await response.text()
         assert 'nginx_ingress_controller_requests{rule="(default backend) */",backend="default-web-"} 1' in text
+
+
+async def test_any_upgrade_passes(running: World) -> None:
+    """A protocol of the pod's own: after 101 the bytes are its and the caller's alone; what came early isn't lost."""
+
+    async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"Upgrade: shouting/2\r\n" in head
+        assert b"Connection: Upgrade\r\n" in head
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: shouting/2\r\nConnection: Upgrade\r\n\r\nhello\n")
+        while line := await reader.readline():
+            writer.write(line.upper())
+
+    running.serve("web", await running.raw_pod(shout))
+    reader, writer = await running.open()
+    writer.write(b"GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: shouting/2\r\n\r\n")
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert b"\r\nUpgrade: shouting/2\r\n" in head
+    assert await asyncio.wait_for(reader.readline(), 5) == b"hello\n"
+    for word in (b"get / http/1.1\n", b"x" * 60_000 + b"\n"):
+        writer.write(word)
+        assert await asyncio.wait_for(reader.readline(), 5) == word.upper()
+    writer.close()
+
+
+@pytest.mark.parametrize("offered", ["h2c", "H2C, websocket", "HTTP/2.0", "TLS/1.2", "a b"])
+async def test_upgrades_that_would_pass_by_the_rules_are_not_offered(running: World, offered: str) -> None:
+    """The request goes on without the offer, as an ordinary one."""
+    running.serve("web", await running.pod(echo))
+    data = await running.raw(
+        b"GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: %b\r\n"
+        b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n" % offered.encode()
+    )
+    assert not {"upgrade", "http2-settings", "connection"} & set(json.loads(parse(data)[2])["headers"])
+
+
+async def test_early_hints_pass(running: World) -> None:
+    """103 reaches the caller before the answer, 100 that nobody asked for doesn't; HTTP/1.0 knows no such answers."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x\r\n\r\n"
+    answer = b"HTTP/1.1 100 Continue\r\n\r\n" + hints + b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"
+    running.serve("web", await running.raw_pod(answers(answer)))
+    data = await running.raw(b"GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n")
+    first, second, _ = data.split(b"\r\n\r\n")
+    assert first == b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>"
+    assert second.startswith(b"HTTP/1.1 200 OK")
+    assert (await running.raw(b"GET / HTTP/1.0\r\nHost: shop.test\r\n\r\n")).startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_trailers_pass(running: World) -> None:
+    """What comes after a pod's chunked body reaches the caller; what may not stand there doesn't."""
+    answer = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+        b"3\r\nabc\r\n0\r\nX-Sum: 42\r\nContent-Length: 7\r\nSet-Cookie: a=b\r\n\r\n"
+    )
+    running.serve("web", await running.raw_pod(answers(answer)))
+    data = await running.raw(b"GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n")
+    assert data.endswith(b"\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 42\r\n\r\n")
