@@ -156,8 +156,9 @@ class _Compiler:
 
     def _with_custom(self, rules: Rules) -> Rules:
         """Add what the controller's custom resources route."""
-        if self.flavor.routes is None or not any(self.sources.all(each) for each in self.flavor.resources):
-            return rules
+        objects = frozenset(key for each in self.flavor.resources for key in self.sources.all(each))
+        if self.flavor.routes is None or not objects:
+            return replace(rules, served=rules.served | objects) if objects else rules
         from minikube_py.ingress.resources.routes import Custom, RoutesTable
 
         custom = Custom(self.sources, self.defaults)
@@ -178,7 +179,7 @@ class _Compiler:
             table=table,
             keys={service: tuple(each) for service, each in keys.items()},
             tls={**asked, **rules.tls},
-            served=rules.served | custom.served,
+            served=rules.served | objects,
             references=rules.references | custom.references,
             uses=uses,
             custom={where: tuple(messages) for where, messages in custom.problems.items()},

@@ -1,7 +1,8 @@
 """Kong Ingress Controller and its gateway.
 
 It differs: JSON pages, `/~` paths are regular expressions, HTTPS is asked for with 426 by default, Via and
-X-Kong-* in answers, strip-path. Plugins, consumers and KongIngress (CRDs) are left out.
+X-Kong-* in answers, strip-path. Plugins are in `ingress.resources.kongplugin`. Left out: KongIngress,
+KongUpstreamPolicy.
 Source: https://developer.konghq.com/kubernetes-ingress-controller/reference/annotations/
 """
 
@@ -14,6 +15,7 @@ from minikube_py.ingress.annotations import Draft
 from minikube_py.ingress.flavors.flavor import Flavor, HTTPSRedirect, Latency, SetHeaders, ignore, literal
 from minikube_py.ingress.options import Answer, Call, Options, Phase
 from minikube_py.ingress.pages import Style
+from minikube_py.ingress.resources import kongplugin
 from minikube_py.ingress.router import PathType
 from minikube_py.ingress.sources import Sources
 
@@ -25,6 +27,7 @@ _PAGES = {
     426: "Please use HTTPS protocol",
 }
 _KNOWN = (
+    "plugins",
     "strip-path", "protocols", "https-redirect-status-code", "methods", "host-aliases", "rewrite", "preserve-host",
     "path-handling", "regex-priority", "regex-prefix", "tags", "headers.*",
 )  # fmt: skip
@@ -99,6 +102,7 @@ def read(ingress: Object, sources: Sources, defaults: Options) -> Draft:
     draft.aliases += draft.words("host-aliases")
     if draft.flag("preserve-host") is False:
         draft.unknown.append("konghq.com/preserve-host: the host is always preserved here")
+    kongplugin.apply(draft, draft.words("plugins"))
     ignore(draft, _KNOWN)
     return draft
 
@@ -144,4 +148,5 @@ FLAVOR = Flavor(
     read=read,
     paths=paths,
     container="proxy",
+    definitions=kongplugin.DEFINITIONS,
 )

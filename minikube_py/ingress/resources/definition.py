@@ -8,6 +8,7 @@ from minikube_py.apimachinery.meta import Object
 __all__ = ["definition", "resource_of"]
 
 _OPEN = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_ANY = {"x-kubernetes-preserve-unknown-fields": True}
 _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 
 
@@ -23,7 +24,8 @@ def definition(
     fields: Sequence[str] = ("spec", "status"),
 ) -> Object:
     """Return a definition; the first version is stored, `columns` are printed (name → JSONPath)."""
-    schema = {"type": "object", "properties": dict.fromkeys(fields, _OPEN)}
+    own = {name: _OPEN if name in ("spec", "status") else _ANY for name in fields}
+    schema = {"type": "object", "properties": own}
     printed = [{"name": name, "type": "string", "jsonPath": path} for name, path in columns.items()]
     made: list[dict[str, Any]] = [
         {

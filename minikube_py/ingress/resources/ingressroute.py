@@ -31,7 +31,6 @@ def compile_routes(custom: Custom) -> None:
     """Compile all IngressRoutes."""
     custom.ahead = _ahead
     custom.each(RESOURCE, lambda obj: _compile(custom, obj))
-    custom.served.update(custom.sources.all(middleware.RESOURCE))
 
 
 def _ahead(route: Route, found: Location) -> bool:

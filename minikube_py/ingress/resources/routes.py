@@ -123,7 +123,6 @@ class Custom:
         self.ahead: Callable[[Route, Location], bool] = _ahead
         self.problems: dict[tuple[str, Key], list[str]] = {}
         """(resource, object) → what is wrong with it, or has no effect."""
-        self.served: set[Key] = set()
         self.references: set[tuple[str, Key]] = set()
         self.used: dict[Key, dict[BackendKey, None]] = {}
         self.certificates: dict[str, tuple[Key, Key]] = {}
@@ -140,7 +139,6 @@ class Custom:
         for obj in sorted(self.sources.all(resource).values(), key=age):
             if meta.terminating(obj):
                 continue
-            self.served.add(meta.key(obj))
             try:
                 compile_one(obj)
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
