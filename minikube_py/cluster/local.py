@@ -300,7 +300,7 @@ class LocalCluster(NodeVerbs):
         if "://" in destination:
             from minikube_py.cluster.why_url import why_url
 
-            return await why_url(self, destination)
+            return await why_url(self, destination, measured=measured)
         from minikube_py.cluster.why import why
 
         return await why(self, source, destination, namespace=namespace, measured=measured)

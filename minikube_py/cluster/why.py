@@ -7,7 +7,7 @@ The model asks the components themselves (zone, proxy, policies, listeners) and 
 otherwise is a bug of ours.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv4Address
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from minikube_py.cluster.local import LocalCluster
     from minikube_py.networkpolicy.explain import Walk
 
-__all__ = ["Hop", "Why", "why"]
+__all__ = ["Hop", "Why", "hops_from", "why"]
 
 _TRIES = 3
 
@@ -192,6 +192,15 @@ async def _ask(cluster: "LocalCluster", source: str, destination: str, namespace
     if not measured or protocol != "TCP":
         return result
     return replace(result, probe=await probe(cluster.fabric, caller.network, named.host, port))
+
+
+def hops_from(cluster: "LocalCluster", ip: str, flows: Sequence[Flow]) -> tuple[list[Hop], list[str], tuple[str, ...]]:
+    """Return the hops from a pod's address to endpoints that it connects to by itself, hints, and who denies it."""
+    first = flows[0]
+    named = _Named(first.destination, first.destination, ())
+    walk = _Walk(cluster, _Source(ip, "", ip, cluster.fabric.find(ip)), named, first.port, first.protocol)
+    walk.follow(flows)
+    return walk.hops, list(dict.fromkeys(walk.fix)), tuple(dict.fromkeys(walk.policies))
 
 
 def _split(text: str) -> tuple[str, str, str]:
@@ -389,6 +398,13 @@ class _Walk:
             self.hops.append(service)
         if not walks:
             return
+        self._direction(walks, "ingress")
+        self._listening(flows)
+
+    def follow(self, flows: Sequence[Flow]) -> None:
+        """Fill in the hops of connections whose ends are known."""
+        walks = [self._cluster.gate.explain(flow) for flow in flows]
+        self._direction(walks, "egress")
         self._direction(walks, "ingress")
         self._listening(flows)
 

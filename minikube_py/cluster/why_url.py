@@ -1,26 +1,249 @@
-"""`why http://coffee.com/menu`: which ingress rule, backend and pod answer a URL."""
+"""Why a URL is answered or not: the walk through the ingress controllers and Gateways, and a real GET beside it.
 
+    class or gateway ─► tls ─► rule ─► filters ─► backend ─► egress, ingress, listen        the model
+    probe            one GET by the controller's own address, found again in its access log
+
+A probe that comes out otherwise is a bug of ours. It is a real request: an app that counts its visitors counts it.
+"""
+
+import asyncio
+import re
+import secrets
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from minikube_py.cluster.why import Hop, Why
-from minikube_py.ingress.explain import explain
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Key
+from minikube_py.cluster.probing import Outcome, Probe
+from minikube_py.cluster.targets import UnknownTarget
+from minikube_py.cluster.why import Hop, Why, hops_from
+from minikube_py.cni.types import Flow
+from minikube_py.ingress.explain import Walk, explain, farthest
 from minikube_py.ingress.flavors import flavor
-from minikube_py.ingress.sources import RESOURCES, Sources
+from minikube_py.ingress.sources import GATEWAY_CLASSES, GATEWAY_RESOURCES, GATEWAYS, RESOURCES, Sources
 
 if TYPE_CHECKING:
     from minikube_py.cluster.local import LocalCluster
 
-__all__ = ["why_url"]
+__all__ = ["WhyURL", "why_url"]
+
+_TRIES = 3
+_PATIENCE = 2.0
+"""Seconds that the probe waits for an answer's head, and for the rest of it."""
+_MOST = 1 << 20
+"""Bytes of an answer that the probe reads."""
+_USUAL = {"http": 80, "https": 443}
 
 
-async def why_url(cluster: "LocalCluster", url: str) -> Why:
-    """Walk a URL from outside through the ingress, by the rules as they are now."""
+@dataclass(frozen=True, slots=True)
+class WhyURL(Why):
+    """The answer to `why URL`."""
+
+    verdict: bool | None = None
+    """Whether the probe came out as foretold."""
+
+    @property
+    def agrees(self) -> bool | None:
+        return self.verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a probe got."""
+
+    status: int = 0
+    """0: no answer."""
+    because: str = ""
+    """Why the controller itself answered; "" for a pod's answer."""
+    endpoint: str = ""
+    """`ip:port` of the pod, by the access log; "" if it isn't there."""
+
+
+async def why_url(cluster: "LocalCluster", url: str, *, measured: bool = True) -> WhyURL:
+    """Walk a URL from outside, by the rules as they are now.
+
+    Error handling: UnknownTarget for what is no http or https URL.
+    """
     parts = urlsplit(url)
-    flavors = [flavor(name) for name in cluster.config.ingress.controllers]
-    resources = (*RESOURCES, *(resource for each in flavors for resource in each.resources))
-    sources = Sources((resource, obj) for resource in resources for obj in cluster.operations.list(resource))
-    secure = parts.scheme == "https"
-    walk = explain(sources, flavors, parts.netloc, parts.path or "/", secure=secure)
+    if parts.scheme not in _USUAL or not parts.hostname:
+        raise UnknownTarget(f"{url} is no URL of a host: write http://host/path or https://host/path")
+    for _ in range(_TRIES):
+        answer = await _ask(cluster, url, parts, measured=measured)
+        if answer.agrees is not False:
+            break  # else something has changed between the walk and the probe, or it is a bug
+    return answer
+
+
+async def _ask(cluster: "LocalCluster", url: str, parts: SplitResult, *, measured: bool) -> WhyURL:
+    port = _inside(cluster, parts)
+    walk = _walk(cluster, parts, port)
     hops = [Hop(step.name, step.text, "ok" if step.ok else "FAILED", step.details) for step in walk.steps]
-    return Why("outside (127.0.0.1)", url, parts.port or (443 if secure else 80), "TCP", tuple(hops))
+    fix = list(walk.fix)
+    policies: tuple[str, ...] = ()
+    denied = False
+    if walk.endpoints and walk.status == 0 and (controller := _controller(cluster, walk)):
+        flows = [
+            Flow(controller, each.address, each.port, "TCP") for each in walk.endpoints if _is_address(each.address)
+        ]
+        if flows:
+            more, hints, policies = hops_from(cluster, controller, flows)
+            denied = any(hop.state not in ("ok", "-") for hop in more)
+            hops += more
+            fix += hints
+    said = parts.port or _USUAL[parts.scheme]
+    found = WhyURL("outside (127.0.0.1)", url, said, "TCP", tuple(hops), None, tuple(fix), policies)
+    if not measured or walk.service is None:
+        return found
+    if (ip := _address(cluster, walk.service)) is None:
+        return found
+    seen = await _probe(cluster, walk, ip, port, parts)
+    real = cluster.fabric.real_address(ip, port)
+    text = f"real GET to {real[0]}:{real[1]}: {_told(seen, hops[-1].text)}"
+    outcome = Outcome.CONNECTED if seen.status else Outcome.SILENT
+    return replace(found, probe=Probe(outcome, "127.0.0.1", text), verdict=_judged(walk, seen, denied=denied))
+
+
+def _inside(cluster: "LocalCluster", parts: SplitResult) -> int:
+    """Return the listener's port that a URL means: its own, or the one behind a door or a port that was moved up."""
+    port = parts.port or _USUAL[parts.scheme]
+    if any(
+        each.get("port") == port for obj in cluster.operations.list(GATEWAYS) for each in meta.spec(obj)["listeners"]
+    ):
+        return port
+    doors = {cluster.http_port: 80, cluster.https_port: 443}
+    moved = port - cluster.low_port_offset
+    return doors.get(port) or (moved if cluster.low_port_offset and 0 < moved < 1024 else port)
+
+
+def _walk(cluster: "LocalCluster", parts: SplitResult, port: int) -> Walk:
+    view = cluster.operations
+    flavors = [flavor(name) for name in cluster.config.ingress.controllers]
+    custom = {resource for each in flavors for resource in each.resources}
+    resources = {*RESOURCES, *GATEWAY_RESOURCES, *custom}
+    sources = Sources((resource, obj) for resource in resources for obj in view.list(resource))
+    walks = [explain(sources, flavors, parts, https_port=cluster.https_port)] if port in _USUAL.values() else []
+    gateways = sources.all(GATEWAYS).values()
+    if gateways:
+        from minikube_py.ingress.gateway.agent import CONTROLLERS
+        from minikube_py.ingress.gateway.explain import explain as through_gateway
+
+        outside = cluster.fabric.real_port(443)
+        for gateway in gateways:
+            class_ = sources.get(GATEWAY_CLASSES, Key("", meta.spec(gateway).get("gatewayClassName") or ""))
+            if class_ is not None and meta.spec(class_).get("controllerName") in CONTROLLERS:
+                walks.append(through_gateway(sources, gateway, parts, port, https_port=outside))
+    if not walks:
+        raise UnknownTarget(f"port {port}: ingress controllers listen on 80 and 443, and there is no Gateway")
+    return farthest(walks)
+
+
+def _controller(cluster: "LocalCluster", walk: Walk) -> str | None:
+    """Return the address of a pod of the controller."""
+    return next((str(meta.status(pod).get("podIP") or "") or None for pod in _pods(cluster, walk)), None)
+
+
+def _pods(cluster: "LocalCluster", walk: Walk) -> Iterable[meta.Object]:
+    wanted = dict(walk.pods)
+    for pod in cluster.operations.list("pods", walk.service.namespace if walk.service else None):
+        labels = meta.labels(pod)
+        if wanted and all(labels.get(key) == value for key, value in wanted.items()) and not meta.terminating(pod):
+            yield pod
+
+
+def _address(cluster: "LocalCluster", service: Key) -> str | None:
+    obj = cluster.operations.get("services", service.name, service.namespace)
+    entries = (meta.status(obj).get("loadBalancer") or {}).get("ingress") if obj else None
+    return next((str(each["ip"]) for each in entries or () if each.get("ip")), None)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ip_address(text))
+    except ValueError:
+        return False
+
+
+# The probe
+
+
+async def _probe(cluster: "LocalCluster", walk: Walk, ip: str, port: int, parts: SplitResult) -> _Seen:
+    """Make the request by the controller's own address, and look it up in the controller's log."""
+    request_id = secrets.token_hex(16)
+    fabric = cluster.fabric
+    head = await asyncio.get_running_loop().create_task(
+        _get(*fabric.real_address(ip, port), parts, request_id), name=f"probe {parts.netloc}", context=fabric.context()
+    )
+    match = re.match(rb"HTTP/1\.[01] ([0-9]{3})", head)
+    if match is None:
+        return _Seen()
+    because = re.search(rb"(?im)^x-ingress-reason: *([^\r\n]*)", head)
+    reason = because[1].decode("utf-8", "replace") if because is not None else ""
+    return _Seen(int(match[1]), reason, _endpoint(cluster, walk, request_id))
+
+
+async def _get(ip: str, port: int, parts: SplitResult, request_id: str) -> bytes:
+    """Return the head of the answer; b"" for none. The rest is read, so that the controller can end its request."""
+    context = None
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        context.check_hostname = False  # whose certificate it is, is the caller's to judge
+        context.verify_mode = ssl.CERT_NONE
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    host = parts.netloc.rpartition("@")[2]
+    lines = (f"GET {target} HTTP/1.1", f"Host: {host}", "User-Agent: mkpy-why", "Accept: */*", "Connection: close")
+    request = "".join(f"{line}\r\n" for line in (*lines, f"X-Request-ID: {request_id}")) + "\r\n"
+    head = b""
+    writer = None
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            reader, writer = await asyncio.open_connection(
+                ip, port, ssl=context, server_hostname=(parts.hostname or "") if context else None,
+                local_addr=("127.0.0.1", 0),
+            )  # fmt: skip
+            writer.write(request.encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(_PATIENCE):
+            read = 0
+            while read < _MOST and (data := await reader.read(65536)):
+                read += len(data)
+    except (OSError, EOFError, asyncio.LimitOverrunError):  # TimeoutError is an OSError
+        pass
+    finally:
+        if writer is not None:
+            writer.close()
+    return head
+
+
+def _endpoint(cluster: "LocalCluster", walk: Walk, request_id: str) -> str:
+    """Return who answered, by the access log of the controller's pods."""
+    for pod in _pods(cluster, walk):
+        container = meta.spec(pod)["containers"][0]["name"]
+        log = cluster.runtime.log(meta.namespace(pod), meta.name(pod), container, previous=False)
+        for line in reversed([each.text for each in log.lines()][-100:]):
+            if line.endswith(request_id):
+                tried = re.findall(r"[^ ,]+:[0-9]+", line.rpartition("] ")[2])
+                return tried[-1] if tried else ""
+    return ""
+
+
+def _told(seen: _Seen, foretold: str) -> str:
+    if not seen.status:
+        return f"no answer within {_PATIENCE:g} s"
+    if seen.because:
+        return f"{seen.status} by the controller itself" + ("" if seen.because in foretold else f": {seen.because}")
+    return f"{seen.status}" + (f" from {seen.endpoint}" if seen.endpoint else "")
+
+
+def _judged(walk: Walk, seen: _Seen, *, denied: bool) -> bool | None:
+    if walk.status is None:
+        return None
+    if walk.status:
+        return seen.status == walk.status
+    if denied:  # some or all of the pods
+        return None if len(walk.endpoints) > 1 else seen.status in (502, 503, 504)
+    known = {str(each) for each in walk.endpoints}
+    return bool(seen.status) and not seen.because and seen.endpoint in {*known, ""}

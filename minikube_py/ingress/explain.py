@@ -1,19 +1,36 @@
-"""Which rule answers a URL, by which backend and pod, or why none: the walk, in words. Pure.
+"""Which rule answers a URL, by which backend and pod, or why none: the walk of a GET, in words. Pure.
 
-It asks the same compiled rules as the proxy; filters (annotations) are named, not run.
+It asks the same compiled rules as the proxy and runs the same filters, so that an answer of the controller's own
+(a redirect, 401, 403) is foretold with its reason. Gateways have theirs in `gateway.explain`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from urllib.parse import SplitResult
 
-from minikube_py.apimachinery import meta
+from minikube_py.apimachinery import meta, names
+from minikube_py.apimachinery.meta import Key
 from minikube_py.ingress.classes import claim
 from minikube_py.ingress.compile import Rules, compile_rules, compile_table
 from minikube_py.ingress.flavors import Flavor
-from minikube_py.ingress.router import Endpoint, NoMatch
+from minikube_py.ingress.options import Answer, Call, Subrequest
+from minikube_py.ingress.router import (
+    Endpoint,
+    Location,
+    Match,
+    NoMatch,
+    PathType,
+    RoutingTable,
+    Upstream,
+    normalize_host,
+    normalize_path,
+)
 from minikube_py.ingress.sources import INGRESS_CLASSES, INGRESSES, Sources
+from minikube_py.ingress.tls import choose
 
-__all__ = ["Step", "Walk", "explain"]
+__all__ = ["Step", "Walk", "answered_here", "explain", "farthest", "nearest_hosts", "to_the_pods"]
+
+_REMOTE = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +38,7 @@ class Step:
     """One decision on the way."""
 
     name: str
-    """`class`, `rule`, `backend` or `pod`."""
+    """`class` or `gateway`, `tls`, `rule`, `filter`, `backend` or `pod`."""
     text: str
     ok: bool
     details: tuple[str, ...] = ()
@@ -29,55 +46,148 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """The decisions in order; the last one fails, or names the pods."""
+    """The decisions in order; the last one fails, answers, or names the pods."""
 
     controller: str
     steps: tuple[Step, ...]
     endpoints: tuple[Endpoint, ...] = ()
+    """Those that may answer, a canary's included."""
+    status: int | None = 0
+    """What the controller itself answers; 0: a pod answers; None: that can't be told (auth-url)."""
+    fix: tuple[str, ...] = ()
+    service: Key | None = None
+    """By which the controller is reached."""
+    pods: tuple[tuple[str, str], ...] = ()
+    """Labels of its pods."""
 
     @property
     def served(self) -> bool:
         return bool(self.endpoints)
 
+    @property
+    def matched(self) -> bool:
+        """Tell whether a rule takes the request."""
+        return any(step.name == "rule" and step.ok for step in self.steps)
 
-def explain(sources: Sources, flavors: Sequence[Flavor], host: str, path: str, *, secure: bool = False) -> Walk:
+
+def farthest(walks: Iterable[Walk]) -> Walk:
+    """Return the walk of the first who has a rule, else of the first who gets farthest."""
+    return max(walks, key=lambda walk: (walk.matched, sum(step.ok for step in walk.steps)))
+
+
+def explain(sources: Sources, flavors: Sequence[Flavor], url: SplitResult, *, https_port: int = 443) -> Walk:
     """Walk with the first controller that has a rule; without one, with the first of them."""
     if not flavors:
         count = len(sources.all(INGRESSES))
         text = (
             f"no ingress controller runs: {count} Ingress objects do nothing (ingress.controllers in the cluster file)"
         )
-        return Walk("", (Step("class", text, False),))
-    walks = [_walk(sources, flavor, host, path, secure) for flavor in flavors]
-    return next((each for each in walks if len(each.steps) > 2), walks[0])
+        return Walk("", (Step("class", text, False),), status=None)
+    return farthest(_walk(sources, each, url, https_port) for each in flavors)
 
 
-def _walk(sources: Sources, flavor: Flavor, host: str, path: str, secure: bool) -> Walk:
+def nearest_hosts(host: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Return the suggestion for a host that nobody knows."""
+    near = names.nearest(host, known)
+    return (f"did you mean http://{near}?",) if near and near != host else ()
+
+
+def answered_here(location: Location, url: SplitResult, *, https_port: int, port: int = 0) -> Step | None:
+    """Run a location's filters on a GET of the URL; return the step of the one that answers by itself."""
+    path, secure = url.path or "/", url.scheme == "https"
+    call = Call("GET", url.scheme, url.netloc.rpartition("@")[2], path, url.query, _REMOTE, {}, 0.0, {}, location.tls,
+                https_port, normalize_path(path), location.pattern, "", location.path, port=port)  # fmt: skip
+    for each in location.options.secure_filters if secure else location.options.filters:
+        outcome = each.request(call)
+        if isinstance(outcome, Subrequest):
+            return Step("filter", f"asks {outcome.url} first: its answer decides (auth-url)", True)
+        if isinstance(outcome, Answer):
+            to = next((f" to {value}" for name, value in outcome.headers if name == "Location"), "")
+            return Step("filter", f"{outcome.status}{to}: {outcome.because}", outcome.status < 400)
+    return None
+
+
+def to_the_pods(
+    found: Upstream, others: Sequence[tuple[str, Upstream]] = (), share: str = ""
+) -> tuple[list[Step], tuple[Endpoint, ...]]:
+    """Return the steps `backend` and `pod`; `others` may answer in place of `found`, with why (a canary, a share)."""
+    key = found.key
+    details = tuple(f"{how}: {_named(each)}" for how, each in others)
+    endpoints = tuple(dict.fromkeys(each for one in (found, *(u for _, u in others)) for each in one.endpoints))
+    if not found.endpoints and not endpoints:
+        return [Step("backend", f"{found.status}: {found.reason}", False, details)], ()
+    text = f"Service {key.namespace}/{key.service} port {key.port or '(its only one)'}"
+    if share:
+        text += f", {share}"
+    if not found.endpoints:
+        text += f" ({found.status}: {found.reason})"
+    steps = [Step("backend", text, bool(found.endpoints), details)]
+    pods = ", ".join(map(str, endpoints))
+    return [*steps, Step("pod", f"one of {pods}" if len(endpoints) > 1 else pods, True)], endpoints
+
+
+def _named(upstream: Upstream) -> str:
+    why = "" if upstream.endpoints else f" ({upstream.status}: {upstream.reason})"
+    return f"{upstream.key.namespace}/{upstream.key.service}:{upstream.key.port}{why}"
+
+
+def _walk(sources: Sources, flavor: Flavor, url: SplitResult, https_port: int) -> Walk:
     rules = compile_rules(sources, controller=flavor.controller, defaults=flavor.options, flavor=flavor)
     table = compile_table(rules, sources)
+    secure, host = url.scheme == "https", normalize_host(url.netloc.rpartition("@")[2])
     steps = [_class(sources, flavor, rules)]
-    found = table.route(host, path, method="GET", secure=secure)
+    if secure:
+        steps.append(_certificate(rules, host))
+
+    def ended(status: int | None, *more: Step, endpoints: tuple[Endpoint, ...] = (), fix: tuple[str, ...] = ()) -> Walk:
+        service = Key(flavor.namespace, flavor.service)
+        labels = tuple(flavor.labels.items())
+        return Walk(flavor.name, (*steps, *more), endpoints, status, fix, service, labels)
+
+    found = table.route(host, url.path or "/", method="GET", query=url.query, secure=secure)
     if isinstance(found, NoMatch):
-        return Walk(flavor.name, (*steps, Step("rule", f"404: {found.reason}", False)))
-    location, upstream = found.location, found.upstream
-    problems = tuple(f"{each.reason}: {each.message}" for each in rules.problems.get(location.ingress, ()))
-    text = (
-        f"{location.kind} {location.ingress}: host {location.host or '*'} path {location.path} ({location.type.value})"
-    )
-    filters = location.options.secure_filters if secure else location.options.filters
-    if names := sorted({type(each).__name__ for each in filters}):
-        problems += (f"filters before the backend: {', '.join(names)}",)
-    problems += tuple(f"canary of Ingress {each.ingress}: {each.backend}" for each in location.canaries)
-    steps.append(Step("rule", text, True, problems))
+        fix = () if table.paths(host) else nearest_hosts(host, table.hosts)
+        return ended(404, Step("rule", f"404: {found.reason}", False), fix=fix)
+    location = found.location
+    steps.append(_rule(rules, location))
+    answer = answered_here(location, url, https_port=https_port)
+    if answer is not None:
+        status = answer.text[:3]
+        return ended(int(status) if status.isdigit() else None, answer)
     if location.backend is None:
-        return Walk(flavor.name, (*steps, Step("backend", location.refused, False)))
-    backend = f"Service {upstream.key.namespace}/{upstream.key.service} port {upstream.key.port or '(its only one)'}"
-    if not upstream.endpoints:
-        return Walk(flavor.name, (*steps, Step("backend", f"503: {upstream.reason}", False)))
-    steps.append(Step("backend", backend, True))
-    pods = ", ".join(map(str, upstream.endpoints))
-    steps.append(Step("pod", f"one of {pods}" if len(upstream.endpoints) > 1 else pods, True))
-    return Walk(flavor.name, tuple(steps), upstream.endpoints)
+        return ended(found.upstream.status, Step("backend", location.refused, False))
+    more, endpoints = to_the_pods(found.upstream, _canaries(table, found))
+    return ended(0 if endpoints else found.upstream.status, *more, endpoints=endpoints)
+
+
+def _rule(rules: Rules, location: Location) -> Step:
+    problems = tuple(f"{each.reason}: {each.message}" for each in rules.problems.get(location.ingress, ()))
+    if location.type is PathType.DEFAULT:
+        text = f"no rule matches: the default backend of {location.kind} {location.ingress}"
+    else:
+        where = f"host {location.host or '*'} path {location.path} ({location.type.value})"
+        text = f"{location.kind} {location.ingress}: {where}"
+    return Step("rule", text, True, problems)
+
+
+def _canaries(table: RoutingTable, found: Match) -> list[tuple[str, Upstream]]:
+    others = []
+    for each in found.location.canaries:
+        how = [f"header {each.header}"] if each.header else []
+        how += [f"cookie {each.cookie}"] if each.cookie else []
+        how += [f"{each.weight} of {each.weight_total}"] if each.weight else []
+        others.append((f"canary of {each.ingress} ({', '.join(how) or 'never'})", table.upstream(each.backend)))
+    fallback = found.location.fallback
+    if fallback is not None and found.upstream.key == fallback and found.location.backend is not None:
+        others.append(("annotation default-backend stands in for", table.upstream(found.location.backend)))
+    return others
+
+
+def _certificate(rules: Rules, host: str) -> Step:
+    found = choose(rules.tls, host)
+    if found is not None and found.secret is not None:
+        return Step("tls", f"certificate of Secret {found.secret} (one made here, if that can't be used)", True)
+    return Step("tls", "certificate made by the cluster's CA (mkpy ca)", True)
 
 
 def _class(sources: Sources, flavor: Flavor, rules: Rules) -> Step:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minikube_py.apimachinery import meta
-from minikube_py.apimachinery.meta import Key, Object
+from minikube_py.apimachinery.meta import Object
 
 if TYPE_CHECKING:
     from minikube_py.ingress.gateway.compile import Compiled
 
-__all__ = ["IMAGE", "MADE_FROM", "name_of", "objects", "updated", "wanted_addresses"]
+__all__ = ["IMAGE", "MADE_FROM", "name_of", "objects", "selector", "updated", "wanted_addresses"]
 
 IMAGE = "minikube-py/gateway"
 MADE_FROM = "gateway.minikube-py.dev/made-from"
@@ -42,6 +42,12 @@ def _value(name: str) -> str:
     return name if len(name) <= 63 else f"{name[:52]}-{_hash(name)}"
 
 
+def selector(gateway: Object) -> dict[str, str]:
+    """Return the labels by which its pods are found."""
+    class_ = str(meta.spec(gateway).get("gatewayClassName"))
+    return {_LABEL: _value(meta.name(gateway)), _CLASS_LABEL: _value(class_)}
+
+
 def wanted_addresses(gateway: Object) -> list[str]:
     """Return the IP addresses that are asked for."""
     found = meta.spec(gateway).get("addresses") or ()
@@ -52,7 +58,7 @@ def objects(gateway: Object, compiled: "Compiled") -> Sequence[Object]:
     """Return the Service and the Deployment; none while no listener serves."""
     if not compiled.ports:
         return ()
-    ours = {_LABEL: _value(meta.name(gateway)), _CLASS_LABEL: _value(str(meta.spec(gateway).get("gatewayClassName")))}
+    ours = selector(gateway)
     infrastructure = meta.spec(gateway).get("infrastructure") or {}
     labels = {**(infrastructure.get("labels") or {}), **ours}
     annotations = dict(infrastructure.get("annotations") or {})
@@ -91,25 +97,20 @@ def updated(found: Object, wanted: Object) -> Object | None:
     return changed
 
 
-def key_of(gateway: Object) -> Key:
-    """Return the key of both."""
-    return Key(meta.namespace(gateway), name_of(gateway))
-
-
-def _service(gateway: Object, compiled: "Compiled", selector: dict[str, str]) -> Object:
+def _service(gateway: Object, compiled: "Compiled", ours: dict[str, str]) -> Object:
     ports = [
         {"name": f"port-{port}", "port": port, "targetPort": port, "protocol": "TCP",
          "appProtocol": "https" if secure else "http"}
         for port, secure in compiled.ports
     ]  # fmt: skip
-    spec: Object = {"type": "LoadBalancer", "selector": selector, "ports": ports}
+    spec: Object = {"type": "LoadBalancer", "selector": ours, "ports": ports}
     if addresses := wanted_addresses(gateway):
         spec["loadBalancerIP"] = addresses[0]
     return {"apiVersion": "v1", "kind": "Service", "spec": spec}
 
 
 def _deployment(
-    gateway: Object, compiled: "Compiled", selector: dict[str, str], labels: Object, annotations: Object
+    gateway: Object, compiled: "Compiled", ours: dict[str, str], labels: Object, annotations: Object
 ) -> Object:
     listen = [f"--listen={port}/{'HTTPS' if secure else 'HTTP'}" for port, secure in compiled.ports]
     container = {
@@ -122,5 +123,5 @@ def _deployment(
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "spec": {"replicas": 1, "selector": {"matchLabels": selector}, "template": template},
+        "spec": {"replicas": 1, "selector": {"matchLabels": ours}, "template": template},
     }

@@ -14,7 +14,7 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.gateway.filters import read_filters
 from minikube_py.ingress.gateway.references import ACCEPTED, RESOLVED, Backend, Condition, backend_of
-from minikube_py.ingress.gateway.table import Rule, Wanted
+from minikube_py.ingress.gateway.table import TYPES, Rule, Wanted
 from minikube_py.ingress.options import Options
 from minikube_py.ingress.router import BackendKey, Location, PathType, Upstream
 from minikube_py.ingress.sources import Sources
@@ -25,8 +25,8 @@ __all__ = ["RouteRules", "age", "read_route"]
 _DEFAULTS = Options(body_size=0, next_upstream=frozenset({"error"}))
 _FOREVER = 86_400.0
 """Seconds; what `0s` (no timeout) comes to."""
-_TYPES = {"Exact": PathType.EXACT, "PathPrefix": PathType.PREFIX, "RegularExpression": PathType.IMPLEMENTATION_SPECIFIC}
-_ORDER = (PathType.EXACT, PathType.IMPLEMENTATION_SPECIFIC, PathType.PREFIX)
+_TYPES = {name: type_ for type_, name in TYPES.items()}
+_ORDER = tuple(TYPES)
 _PROTOCOLS = {"https": "HTTPS", "kubernetes.io/wss": "HTTPS"}
 """appProtocol → how the gateway speaks to the pods; all others are spoken to in HTTP/1.1."""
 _UNSPOKEN = frozenset({"kubernetes.io/h2c"})
@@ -102,7 +102,7 @@ class _Reader:
             type_ = _TYPES.get(str(path.get("type") or "PathPrefix"), PathType.PREFIX)
             headers, query = _wanted(match.get("headers") or ()), _wanted(match.get("queryParams") or ())
             pattern = _pattern(text) if type_ is PathType.IMPLEMENTATION_SPECIFIC else None
-            location = Location(key, "", text, type_, None, refused, options, pattern)
+            location = Location(key, "", text, type_, None, refused, options, pattern, kind="HTTPRoute")
             length = len(text.rstrip("/") if type_ is PathType.PREFIX else text)
             method = str(match.get("method") or "")
             order = (

@@ -28,11 +28,17 @@ from minikube_py.ingress.router import (
     normalize_path,
 )
 
-__all__ = ["GatewayTable", "HostRules", "Rule", "Wanted"]
+__all__ = ["TYPES", "GatewayTable", "HostRules", "Rule", "Wanted", "most_specific"]
 
 T = TypeVar("T")
 Wanted = tuple[tuple[str, str | re.Pattern[str]], ...]
 """(name, value or pattern) of headers or query parameters; header names in lower case."""
+TYPES = {
+    PathType.EXACT: "Exact",
+    PathType.IMPLEMENTATION_SPECIFIC: "RegularExpression",
+    PathType.PREFIX: "PathPrefix",
+}
+"""What the API calls them, in order of precedence."""
 _NOWHERE = BackendKey("", "", "")
 
 
@@ -129,8 +135,16 @@ class GatewayTable(RoutingTable):
         query: str = "",
         secure: bool = False,
     ) -> Match | NoMatch:
-        host = normalize_host(host)
-        path = normalize_path(path)
+        found = self.find(normalize_host(host), normalize_path(path), headers, method, query)
+        if isinstance(found, NoMatch):
+            return found
+        location = found.backend(chance)
+        if location.backend is None:
+            return Match(location, Upstream(_NOWHERE, (), location.refused, 500))
+        return Match(location, self.upstream(location.backend))
+
+    def find(self, host: str, path: str, headers: Mapping[str, str], method: str, query: str) -> Rule | NoMatch:
+        """Return the rule that takes a request, by its normalized host and path."""
         what = f"{method} {host or '(no host)'}{path}"
         listeners = self.listeners.get(self.port) or {}
         if (routes := most_specific(listeners, host)) is None:
@@ -139,12 +153,9 @@ class GatewayTable(RoutingTable):
             return NoMatch(f"{what}: no HTTPRoute has this host; known: {_names(routes)}")
         given = dict(reversed(parse_qsl(query, keep_blank_values=True))) if query else {}
         if (rule := rules.find(path, method, headers, given)) is None:
-            paths = dict.fromkeys(f"{each.location.path} ({each.location.type.value})" for each in rules.rules)
+            paths = dict.fromkeys(f"{each.location.path} ({TYPES[each.location.type]})" for each in rules.rules)
             return NoMatch(f"{what}: no rule of its HTTPRoutes matches; this host's paths: {', '.join([*paths][:8])}")
-        location = rule.backend(chance)
-        if location.backend is None:
-            return Match(location, Upstream(_NOWHERE, (), location.refused, 500))
-        return Match(location, self.upstream(location.backend))
+        return rule
 
 
 def most_specific(found: Mapping[str, T], host: str) -> T | None:

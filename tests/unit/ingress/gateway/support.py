@@ -8,7 +8,7 @@ from minikube_py.ingress.gateway.compile import Compiled, compile_gateway
 from minikube_py.ingress.gateway.references import Condition
 from minikube_py.ingress.gateway.table import GatewayTable
 from minikube_py.ingress.router import Match, NoMatch
-from minikube_py.ingress.sources import GATEWAYS, GRANTS, NAMESPACES, ROUTES, SECRETS, SERVICES, Sources
+from minikube_py.ingress.sources import GATEWAYS, GRANTS, NAMESPACES, ROUTES, SECRETS, SERVICES, SLICES, Sources
 from minikube_py.kinds.registry import Registry
 
 from ..support import service
@@ -22,6 +22,7 @@ _RESOURCE = {
     "HTTPRoute": ROUTES,
     "ReferenceGrant": GRANTS,
     "Service": SERVICES,
+    "EndpointSlice": SLICES,
     "Secret": SECRETS,
     "Namespace": NAMESPACES,
 }
