@@ -74,7 +74,7 @@ class Draft:
             self._defaults,
             **self._changes,
             filters=tuple(sorted(filters, key=lambda each: each.phase)),
-            response_filters=tuple(self.response_filters),
+            response_filters=(*self._defaults.response_filters, *self.response_filters),
         )
 
     def problem(self, name: str, why: str) -> None:
