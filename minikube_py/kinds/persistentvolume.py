@@ -1,4 +1,4 @@
-"""PersistentVolume."""
+"""PersistentVolume; what it shares with its claim is in `persistentvolumeclaim.py`."""
 
 from typing import Any
 
@@ -6,7 +6,15 @@ from minikube_py.apimachinery import errors, meta, quantities
 from minikube_py.apimachinery.meta import Object
 from minikube_py.kinds import podspec, rules, workload
 from minikube_py.kinds.kind import Column, Kind
-from minikube_py.kinds.persistentvolumeclaim import ACCESS_MODES, access_modes_cell
+from minikube_py.kinds.persistentvolumeclaim import (
+    ACCESS_MODES,
+    CLASS_COLUMNS,
+    MODE_COLUMN,
+    access_modes_cell,
+    class_cells,
+    phase_cell,
+    prepare,
+)
 from minikube_py.kinds.tables import AGE, NAME, age
 
 __all__ = ["KIND"]
@@ -24,11 +32,6 @@ _OWN = frozenset(
         "volumeMode",
     )
 )
-
-
-def prepare(volume: Object, old: Object | None) -> None:
-    if old is None:
-        volume["status"] = {"phase": "Pending"}
 
 
 def default(volume: Object) -> None:
@@ -82,10 +85,9 @@ def row(volume: Object, now: float) -> list[Any]:
         str((spec.get("capacity") or {}).get("storage") or ""),
         access_modes_cell(spec.get("accessModes") or ()),
         spec.get("persistentVolumeReclaimPolicy") or "",
-        "Terminating" if meta.terminating(volume) else status.get("phase") or "Pending",
+        phase_cell(volume),
         f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else "",
-        spec.get("storageClassName") or "",
-        spec.get("volumeAttributesClassName") or "<unset>",
+        *class_cells(spec),
         status.get("reason") or "",
         age(volume, now),
         spec.get("volumeMode") or "<unset>",
@@ -108,11 +110,10 @@ KIND = Kind(
         Column("Reclaim Policy"),
         Column("Status"),
         Column("Claim"),
-        Column("StorageClass"),
-        Column("VolumeAttributesClass"),
+        *CLASS_COLUMNS,
         Column("Reason"),
         AGE,
-        Column("VolumeMode", priority=1),
+        MODE_COLUMN,
     ),
     row=row,
     prepare=prepare,

@@ -1,15 +1,28 @@
-"""PersistentVolumeClaim."""
+"""PersistentVolumeClaim, and what it shares with the volume."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minikube_py.apimachinery import errors, meta, quantities
 from minikube_py.apimachinery.meta import Object
 from minikube_py.kinds import podspec, rules, workload
 from minikube_py.kinds.kind import Column, Kind
-from minikube_py.kinds.tables import AGE, NAME, age, listed
+from minikube_py.kinds.tables import AGE, NAME, age
 
-__all__ = ["ACCESS_MODES", "KIND", "access_modes_cell", "default"]
+__all__ = [
+    "ACCESS_MODES",
+    "CLASS_COLUMNS",
+    "KIND",
+    "MODE_COLUMN",
+    "access_modes_cell",
+    "class_cells",
+    "default",
+    "phase_cell",
+    "prepare",
+]
+
+CLASS_COLUMNS = (Column("StorageClass"), Column("VolumeAttributesClass"))
+MODE_COLUMN = Column("VolumeMode", priority=1)
 
 ACCESS_MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
 
@@ -19,9 +32,17 @@ def access_modes_cell(modes: Iterable[str]) -> str:
     return ",".join(short for mode, short in ACCESS_MODES.items() if mode in given)
 
 
-def prepare(claim: Object, old: Object | None) -> None:
+def class_cells(spec: Mapping[str, Any]) -> tuple[str, str]:
+    return spec.get("storageClassName") or "", spec.get("volumeAttributesClassName") or "<unset>"
+
+
+def phase_cell(obj: Object) -> str:
+    return "Terminating" if meta.terminating(obj) else meta.status(obj).get("phase") or "Pending"
+
+
+def prepare(obj: Object, old: Object | None) -> None:
     if old is None:
-        claim["status"] = {"phase": "Pending"}
+        obj["status"] = {"phase": "Pending"}
 
 
 def default(claim: Object) -> None:
@@ -68,18 +89,16 @@ def validate(claim: Object, old: Object | None) -> rules.Errors:
 
 def row(claim: Object, now: float) -> list[Any]:
     spec, status = meta.spec(claim), meta.status(claim)
-    phase = "Terminating" if meta.terminating(claim) else status.get("phase") or "Pending"
     bound = bool(spec.get("volumeName"))
     return [
         meta.name(claim),
-        phase,
+        phase_cell(claim),
         spec.get("volumeName") or "",
         str((status.get("capacity") or {}).get("storage") or "") if bound else "",
         access_modes_cell(status.get("accessModes") or ()) if bound else "",
-        spec.get("storageClassName") or "",
-        spec.get("volumeAttributesClassName") or "<unset>",
+        *class_cells(spec),
         age(claim, now),
-        listed(filter(None, (spec.get("volumeMode"),)), none="<unset>"),
+        spec.get("volumeMode") or "<unset>",
     ]
 
 
@@ -97,10 +116,9 @@ KIND = Kind(
         Column("Volume"),
         Column("Capacity"),
         Column("Access Modes"),
-        Column("StorageClass"),
-        Column("VolumeAttributesClass"),
+        *CLASS_COLUMNS,
         AGE,
-        Column("VolumeMode", priority=1),
+        MODE_COLUMN,
     ),
     row=row,
     prepare=prepare,

@@ -5,16 +5,11 @@ from typing import Any
 from minikube_py.apimachinery import errors, meta
 from minikube_py.apimachinery.errors import GoText
 from minikube_py.apimachinery.meta import Object
-from minikube_py.kinds import podrules, podspec, rules, workload
-from minikube_py.kinds.kind import Column, Kind
-from minikube_py.kinds.tables import AGE, NAME, WIDE, age, containers_and_images, map_cell, template_spec
+from minikube_py.kinds import podrules, podspec, replicaset, rules, workload
+from minikube_py.kinds.kind import Kind
+from minikube_py.kinds.tables import containers_and_images, map_cell, template_spec
 
 __all__ = ["KIND"]
-
-
-def prepare(controller: Object, old: Object | None) -> None:
-    if old is None:
-        controller["status"] = {"replicas": 0}
 
 
 def default(controller: Object) -> None:
@@ -34,8 +29,7 @@ def default(controller: Object) -> None:
 def validate(controller: Object, old: Object | None) -> rules.Errors:
     yield from rules.metadata(controller, old)
     spec = meta.spec(controller)
-    yield from rules.non_negative(spec.get("replicas"), "spec.replicas")
-    yield from rules.non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
+    yield from replicaset.size_errors(spec)
     selector = spec.get("selector")
     if not selector:
         yield errors.required("spec.selector")
@@ -48,16 +42,8 @@ def validate(controller: Object, old: Object | None) -> rules.Errors:
 
 
 def row(controller: Object, now: float) -> list[Any]:
-    spec, status = meta.spec(controller), meta.status(controller)
-    return [
-        meta.name(controller),
-        spec.get("replicas", 1),
-        workload.count(status, "replicas"),
-        workload.count(status, "readyReplicas"),
-        age(controller, now),
-        *containers_and_images(template_spec(controller)),
-        map_cell(spec.get("selector")),
-    ]
+    images = containers_and_images(template_spec(controller))
+    return [*replicaset.cells(controller, now), *images, map_cell(meta.spec(controller).get("selector"))]
 
 
 KIND = Kind(
@@ -69,18 +55,11 @@ KIND = Kind(
     short_names=("rc",),
     categories=("all",),
     subresources=(workload.SCALE, workload.status_of("ReplicationController", "")),
-    columns=(
-        NAME,
-        Column("Desired", "integer"),
-        Column("Current", "integer"),
-        Column("Ready", "integer"),
-        AGE,
-        *WIDE,
-    ),
+    columns=replicaset.COLUMNS,
     row=row,
-    prepare=prepare,
+    prepare=replicaset.prepare,
     default=default,
     validate=validate,
-    selectable={"status.replicas": lambda obj: str(workload.count(meta.status(obj), "replicas"))},
+    selectable=replicaset.SELECTABLE,
     unsupported=podspec.unsupported("spec.template.spec"),
 )
