@@ -3,7 +3,7 @@
 Order of decision, first match wins (DESIGN.md §3):
     1. the user's `images:` patterns, in the order given: what the user says always holds
     2. the cluster's own programs (CoreDNS, the ingress controller), injected by `cluster.py`
-    3. a shell or a tool as command (`sh -c …`): the built-in shell, whatever the image is
+    3. a shell or a tool as command, or as the first of `args`: the built-in shell, whatever the image is
     4. built-in stand-ins: the modules of `BUILTIN`
     5. the generic app
 """
@@ -55,7 +55,8 @@ _SHELLS = frozenset(("sh", "bash", "ash", "dash", "zsh", "busybox"))
 _TOOLS = frozenset(
     (
         *("cat", "curl", "date", "dig", "echo", "env", "false", "getent", "hostname", "ls", "nc", "nslookup"),
-        *("ping", "printenv", "sleep", "tail", "test", "true", "wget"),
+        *("mariadb", "mongo", "mongosh", "mysql", "mysqladmin", "ping", "printenv", "rabbitmqctl", "redis-cli"),
+        *("sleep", "tail", "test", "true", "wget", "xtrabackup"),
     )
 )
 """Commands that are run as such even if the image is unknown: without the real image nothing else can."""
@@ -134,7 +135,8 @@ class Catalog:
 
         Error handling: AbsentImage for a marked image; BadMapping when the user's import string leads nowhere.
         """
-        shell = _is_shell(command)
+        # `args` alone go to the image's entrypoint, and what is a program there is run by it (docker-entrypoint.sh).
+        shell = _is_shell(command or args)
         key = (image, shell)
         if key not in self._resolved:
             self._resolved[key] = self._find(image, shell, ())

@@ -1,13 +1,15 @@
-"""gRPC's health check, both ends, as far as probes need it: HTTP/2 frames without an HPACK decoder.
+"""gRPC's health check, both ends, as far as probes and health stubs need it: HTTP/2 frames, HPACK for the path only.
 
 Stands for `grpc_health_probe` and a server's health service (https://github.com/grpc/grpc/blob/master/doc/health-checking.md).
-The client judges by the DATA frame, which is not compressed. The server knows the one path it answers by its two
-encodings (plain and Huffman, both constant); any other call gets UNIMPLEMENTED, as from a server without that service.
-Leaves out: Watch, flow control (a health message fits any window), header compression of its own.
+The client judges by the DATA frame, which is not compressed. The server knows the two paths it answers by their two
+encodings (plain and Huffman, all constant); any other call gets UNIMPLEMENTED, as from a server without that service.
+Watch tells the state once and keeps the stream open. Leaves out: changes told to watchers, flow control (a health
+message fits any window), header compression of its own.
 """
 
 import asyncio
 import struct
+from collections.abc import Callable
 from typing import cast
 
 __all__ = ["PREFACE", "HealthServer", "check"]
@@ -15,11 +17,16 @@ __all__ = ["PREFACE", "HealthServer", "check"]
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 _DATA, _HEADERS, _RST, _SETTINGS, _PING, _GOAWAY, _CONTINUATION = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7, 0x9
-_END_STREAM, _END_HEADERS, _ACK = 0x1, 0x4, 0x1
+_END_STREAM, _END_HEADERS, _ACK, _PADDED, _PRIORITY = 0x1, 0x4, 0x1, 0x8, 0x20
 
 _CHECK = b"/grpc.health.v1.Health/Check"
-_CHECK_HUFFMAN = bytes.fromhex("626b2b22f394742675fb857c651d099d8bd3949d7f")
-"""`_CHECK` in the Huffman code of RFC 7541, appendix B."""
+_PATHS = {
+    _CHECK: "Check",
+    bytes.fromhex("626b2b22f394742675fb857c651d099d8bd3949d7f"): "Check",
+    b"/grpc.health.v1.Health/Watch": "Watch",
+    bytes.fromhex("626b2b22f394742675fb857c651d099d8e434927"): "Watch",
+}
+"""Each plain, and in the Huffman code of RFC 7541, appendix B."""
 
 _STATUS = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
 
@@ -57,13 +64,75 @@ class _Frames:
         return found
 
 
-class HealthServer(asyncio.Protocol):
-    """Answers `grpc.health.v1.Health/Check` with SERVING."""
+class _Paths:
+    """Finds `:path` in header blocks (RFC 7541): representations and the dynamic table, without decoding Huffman."""
+
+    _MOST = 256
+    """Entries kept; the peer may have evicted the older ones, it never refers to those."""
 
     def __init__(self) -> None:
+        self._table: list[tuple[bool, bytes]] = []
+
+    def path(self, block: bytes) -> bytes:
+        """Return the path as it was sent, plain or in Huffman code; ValueError for a broken block."""
+        found, at = b"", 0
+        while at < len(block):
+            first = block[at]
+            if first & 0x80:
+                index, at = _integer(block, at, 7)
+                is_path, value = self._entry(index)
+            elif first & 0xE0 == 0x20:
+                _, at = _integer(block, at, 5)
+                continue
+            else:
+                index, at = _integer(block, at, 6 if first & 0x40 else 4)
+                is_path = self._entry(index)[0]
+                if not index:
+                    name, at = _string(block, at)
+                    is_path = name == b":path"
+                value, at = _string(block, at)
+                if first & 0x40:
+                    self._table.insert(0, (is_path, value))
+                    del self._table[self._MOST :]
+            if is_path:
+                found = value
+        return found
+
+    def _entry(self, index: int) -> tuple[bool, bytes]:
+        if index < 62:
+            return index in (4, 5), b""
+        return self._table[index - 62] if index - 62 < len(self._table) else (False, b"")
+
+
+def _integer(block: bytes, at: int, bits: int) -> tuple[int, int]:
+    value, at = block[at] & (1 << bits) - 1, at + 1
+    if value < (1 << bits) - 1:
+        return value, at
+    shift = 0
+    while at < len(block):
+        value, shift, at = value + ((block[at] & 0x7F) << shift), shift + 7, at + 1
+        if not block[at - 1] & 0x80:
+            return value, at
+    raise ValueError("truncated header block")
+
+
+def _string(block: bytes, at: int) -> tuple[bytes, int]:
+    if at >= len(block):
+        raise ValueError("truncated header block")
+    length, at = _integer(block, at, 7)
+    return block[at : at + length], at + length
+
+
+class HealthServer(asyncio.Protocol):
+    """Answers `grpc.health.v1.Health/Check` and `/Watch` with what `serving` says."""
+
+    def __init__(self, serving: Callable[[], bool] = lambda: True) -> None:
+        self._serving = serving
         self._preface = b""
         self._frames = _Frames()
+        self._paths = _Paths()
         self._headers: dict[int, bytes] = {}
+        self._called: dict[int, str] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
@@ -75,29 +144,39 @@ class HealthServer(asyncio.Protocol):
             if len(self._preface) < len(PREFACE):
                 return
             data, self._preface = self._preface[len(PREFACE) :], PREFACE
-        for kind, flags, stream, payload in self._frames.feed(data):
-            if kind == _SETTINGS and not flags & _ACK:
-                self._transport.write(_frame(_SETTINGS, _ACK, 0))
-            elif kind == _PING and not flags & _ACK:
-                self._transport.write(_frame(_PING, _ACK, 0, payload))
-            elif kind in (_HEADERS, _CONTINUATION):
-                self._headers[stream] = self._headers.get(stream, b"") + payload
-            if kind in (_HEADERS, _DATA, _CONTINUATION) and flags & _END_STREAM and stream in self._headers:
-                self._answer(stream, self._headers.pop(stream))
+        try:
+            for kind, flags, stream, payload in self._frames.feed(data):
+                self._frame(kind, flags, stream, payload)
+        except (ValueError, IndexError):
+            self._transport.close()
 
-    def _answer(self, stream: int, block: bytes) -> None:
+    def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if kind == _SETTINGS and not flags & _ACK:
+            self._transport.write(_frame(_SETTINGS, _ACK, 0))
+        elif kind == _PING and not flags & _ACK:
+            self._transport.write(_frame(_PING, _ACK, 0, payload))
+        elif kind in (_HEADERS, _CONTINUATION):
+            if kind == _HEADERS and flags & _PADDED:
+                payload = payload[1 : len(payload) - payload[0]]
+            if kind == _HEADERS and flags & _PRIORITY:
+                payload = payload[5:]
+            self._headers[stream] = self._headers.get(stream, b"") + payload
+            if flags & _END_HEADERS:
+                self._called[stream] = _PATHS.get(self._paths.path(self._headers.pop(stream)), "")
+        if kind in (_HEADERS, _DATA) and flags & _END_STREAM and stream in self._called:
+            self._answer(stream, self._called.pop(stream))
+
+    def _answer(self, stream: int, method: str) -> None:
         head = b"\x88" + _literal(b"content-type", b"application/grpc")  # 0x88: `:status: 200` of the static table
-        if _CHECK in block or _CHECK_HUFFMAN in block:
-            self._transport.write(
-                _frame(_HEADERS, _END_HEADERS, stream, head)
-                + _frame(_DATA, 0, stream, _message(b"\x08\x01"))
-                + _frame(_HEADERS, _END_HEADERS | _END_STREAM, stream, _literal(b"grpc-status", b"0"))
-            )
-        else:
-            why = _literal(b"grpc-status", b"12") + _literal(
-                b"grpc-message", b"stand-in: only the health check answers"
-            )
+        if not method:
+            words = (b"grpc-status", b"12"), (b"grpc-message", b"stand-in: only the health check answers")
+            why = b"".join(_literal(name, value) for name, value in words)
             self._transport.write(_frame(_HEADERS, _END_HEADERS | _END_STREAM, stream, head + why))
+            return
+        status = _message(bytes((0x08, 1 if self._serving() else 2)))
+        self._transport.write(_frame(_HEADERS, _END_HEADERS, stream, head) + _frame(_DATA, 0, stream, status))
+        if method == "Check":
+            self._transport.write(_frame(_HEADERS, _END_HEADERS | _END_STREAM, stream, _literal(b"grpc-status", b"0")))
 
 
 async def check(host: str, port: int, service: str = "") -> tuple[bool, str]:

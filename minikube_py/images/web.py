@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from minikube_py.images.container import Container
 
 if TYPE_CHECKING:
+    import ssl
+
     from aiohttp import web
 
 __all__ = ["LINGER", "HTTPServer", "Handler", "client_address", "serve"]
@@ -47,10 +49,16 @@ class HTTPServer:
         """Return the protocol of one more connection."""
         return self._server()
 
-    async def listen(self, port: int, protocol: Callable[[], asyncio.BaseProtocol] | None = None) -> None:
+    async def listen(
+        self,
+        port: int,
+        protocol: Callable[[], asyncio.BaseProtocol] | None = None,
+        *,
+        context: "ssl.SSLContext | None" = None,
+    ) -> None:
         """Open a port on the pod's address; OSError as `bind` raises it."""
         loop = asyncio.get_running_loop()
-        self._listeners.append(await loop.create_server(protocol or self.protocol, None, port))
+        self._listeners.append(await loop.create_server(protocol or self.protocol, None, port, ssl=context))
 
     async def close(self) -> None:
         self._draining = True

@@ -7,6 +7,8 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from minikube_py.images.exec import is_shell_image
+from minikube_py.images.reference import Reference, picks
 from minikube_py.images.shell import tools
 from minikube_py.images.shell.conditions import ConditionError
 from minikube_py.images.shell.process import Process, Tool, UsageError, table_of
@@ -40,11 +42,13 @@ async def spawn(
     who = f"{shell.name}: " if found_by_shell else "can't execute "
     path = lookup(shell, argv[0])
     if path is None:
+        hint = "" if shell.view.missing else _hint(shell, argv[0])
         shell.view.missing.add(argv[0])
         words = "command not found" if shell.bash else "not found"
         await process.err(
             f"{who}{argv[0]}: {words}\n" if found_by_shell else f"{who}'{argv[0]}': No such file or directory\n"
         )
+        await process.err(hint)
         return 127
     if shell.view.is_dir(path) or not shell.view.stat(path).mode & 0o111:
         await process.err(f"{who}{argv[0]}: Permission denied\n")
@@ -69,14 +73,34 @@ async def spawn(
         await inner.end_jobs()
 
 
+def _hint(shell: "Shell", name: str) -> str:
+    """Return what to do about a program that the real image may have; none where the image is a tool box of ours."""
+    image = shell.container.image
+    if "/" in name or is_shell_image(image):
+        return ""
+    return (
+        f"minikube-py: {name} is not among the built-in tools that stand in for {image}; to run real programs, map the "
+        f'image to one of this machine: images: {{"{image}": {{command: [...]}}}}\n'
+    )
+
+
 def find(shell: "Shell", name: str) -> Tool | None:
     """Return the tool that a name or path means; a file of the container's that has the path goes first."""
+    if name.rpartition("/")[2] == "agnhost":
+        return tools.find("agnhost") if name in ("/agnhost", "agnhost") and _has_agnhost(shell) else None
     if "/" in name:
         match = _BIN.fullmatch(name)
         if match is None or shell.view.exists(name):
             return None
         name = match[2]
     return tools.find(name)
+
+
+def _has_agnhost(shell: "Shell") -> bool:
+    from minikube_py.images import agnhost
+
+    repository = Reference.parse(shell.container.image).repository
+    return any(picks(pattern, repository) for pattern in agnhost.IMAGES)
 
 
 def lookup(shell: "Shell", name: str) -> str | None:

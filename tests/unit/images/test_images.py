@@ -113,7 +113,8 @@ async def test_agnhost_netexec(pods: Pods) -> None:
     dialed = await pod.get(f"/dial?host={other.ip}&port=8081&protocol=udp&request=hostname", 8090)
     assert json.loads(dialed.text) == {"responses": ["pod-1"]}
     assert await _datagram(pod, 8081, b"echo hi") == b"hi"
-    assert (await pod.get("/shell?cmd=id", 8090)).status_code == 403
+    assert (await pod.get("/shell?cmd=echo%20in;hostname", 8090)).json() == {"output": "in\npod-0\n"}
+    assert "exit status 3" in (await pod.get("/shell?cmd=exit%203", 8090)).text
     assert (await pod.get("/exit?code=3", 8090)).status_code == 200
     assert await asyncio.wait_for(pod.task, 5) == 3
 

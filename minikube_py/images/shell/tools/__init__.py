@@ -35,8 +35,11 @@ MODULES = {
     "hosts": "host getent",
     "wget": "wget",
     "curl": "curl",
-    "nc": "nc netcat telnet",
+    "mysql": "mysql mysqladmin mariadb mariadb-admin xtrabackup xbstream",
+    "nc": "nc netcat ncat telnet",
     "ping": "ping traceroute",
+    "agnhost": "agnhost",
+    "brokers": "mongo mongosh rabbitmq-diagnostics rabbitmqctl",
     "databases": "redis-cli pg_isready",
 }
 NAMES = {name: module for module, names in MODULES.items() for name in names.split()}

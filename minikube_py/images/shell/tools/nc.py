@@ -1,14 +1,15 @@
-"""nc and telnet: a connection, a port scan or a listener, as the pod.
+"""nc, ncat and telnet: a connection, a port scan or a listener, as the pod.
 
-Leaves out: nc's proxies and IPv6, telnet's option negotiation.
+Leaves out: nc's proxies and IPv6, ncat's TLS and limits, telnet's option negotiation.
 """
 
 import asyncio
 import errno
+import shlex
 from typing import Any
 
 from minikube_py.images.shell.process import Process, Tool, UsageError
-from minikube_py.images.shell.streams import Source
+from minikube_py.images.shell.streams import EMPTY, Source
 from minikube_py.images.shell.tools.network import connect, reason, shown_address, why_not
 from minikube_py.images.shell.tools.options import read_options
 
@@ -59,8 +60,26 @@ def _ports(text: str) -> list[int]:
         raise UsageError(f"port number invalid: {text}") from None
 
 
+_NCAT = {
+    **{"listen": "l", "keep-open": "k", "max-conns=": "m", "udp": "u", "exec=": "e", "sh-exec=": "c", "wait=": "w"},
+    **{
+        "send-only": "send",
+        "recv-only": "recv",
+        "verbose": "v",
+        "source=": "s",
+        "source-port=": "p",
+        "idle-timeout=": "i",
+    },
+}
+"""ncat's long options."""
+
+
 async def _nc(p: Process) -> int:
-    options = read_options(p.args, "zvw:ulp:nke:q:Ni:s:46tW:")
+    options = read_options(p.args, "zvw:ulp:nke:q:Ni:s:46tW:c:Cm:", _NCAT)
+    if "c" in options:  # a line for the shell
+        options.values["e"] = [f"sh -c {shlex.quote(options.get('c'))}"]
+    if "recv" in options:
+        p.stdin = EMPTY
     wait = options.number("w", 0) or None
     if "l" in options:
         port = options.get("p") or (options.rest[-1] if options.rest else "")
@@ -191,7 +210,7 @@ async def _inetd(p: Process, program: str, reader: asyncio.StreamReader, writer:
         await writer.drain()
 
     try:
-        await p.call(program.split(), stdin=Feed(reader), stdout=Called(send))
+        await p.call(shlex.split(program), stdin=Feed(reader), stdout=Called(send))
     except ConnectionError:
         pass
     finally:
@@ -217,6 +236,7 @@ async def _telnet(p: Process) -> int:
 
 TOOLS: dict[str, Tool] = {
     "nc": _nc,
+    "ncat": _nc,
     "netcat": _nc,
     "telnet": _telnet,
 }
