@@ -31,6 +31,7 @@ from minikube_py.cluster.machines import Machines
 from minikube_py.cni.addresses import Addresses, AddressRangeTaken, RangeLock, lease_slice
 from minikube_py.cni.fabric import Fabric
 from minikube_py.cni.ipam import Pool
+from minikube_py.cni.resolvconf import ResolvConf
 from minikube_py.controllers.start import reconcilers
 from minikube_py.coredns import server as coredns
 from minikube_py.images.catalog import Catalog
@@ -261,6 +262,12 @@ class Composition:
             ),
         }
 
+    @cached_property
+    def _host_resolv_conf(self) -> ResolvConf:
+        """What pods with dnsPolicy Default ask: whom CoreDNS forwards to, as far as resolv.conf can say (no ports)."""
+        given = self.config.dns.upstreams or coredns.host_upstreams()
+        return ResolvConf(tuple(server for server in given if ":" not in server))
+
     def _kubelet(self, name: str, index: int, pool: Pool | None, node: Object | None) -> Kubelet:
         """Return the kubelet of one node; index 0 is the control plane."""
         return Kubelet(
@@ -274,6 +281,7 @@ class Composition:
             gate=self.gate,
             published=self.endpoints_published,
             state_dir=lambda: self.state_dir,
+            host_resolv_conf=self._host_resolv_conf,
             identity=_Identity(self),
             cluster_domain=self.config.dns.domain,
             control_plane=index == 0,

@@ -120,10 +120,12 @@ def parse_hosts(text: str) -> dict[str, tuple[str, ...]]:
     return {name: tuple(addresses) for name, addresses in found.items()}
 
 
-def hosts_text(ip: str, hostname: str, fqdn: str = "", aliases: Iterable[Mapping[str, Any]] = ()) -> str:
+def hosts_text(
+    ip: str, hostname: str, fqdn: str = "", aliases: Iterable[Mapping[str, Any]] = (), *, host_network: bool = False
+) -> str:
     """Return the /etc/hosts that the kubelet writes for a pod; `aliases` is the manifest's `hostAliases`."""
     lines = [
-        "# Kubernetes-managed hosts file.",
+        "# Kubernetes-managed hosts file (host network)." if host_network else "# Kubernetes-managed hosts file.",
         "127.0.0.1\tlocalhost",
         "::1\tlocalhost ip6-localhost ip6-loopback",
         "fe00::0\tip6-localnet",

@@ -250,17 +250,23 @@ class StubResolver:
         ]
         return once * self.conf.attempts
 
+    def _source(self, server: tuple[str, int]) -> str:
+        """The pod's address; beyond loopback nobody could answer to it, and the machine's own is used."""
+        return self.source if server[0].startswith("127.") else ""
+
     async def _ask(self, name: str, types: Sequence[int]) -> Outcome:
         questions = self._questions(name, types)
         state = _State(questions)
         for server, seconds in self._servers():
             try:
                 missing = state.missing()
-                replies = await dnsclient.udp(missing, server, timeout=seconds, source=self.source, clock=self._clock)
+                replies = await dnsclient.udp(
+                    missing, server, timeout=seconds, source=self._source(server), clock=self._clock
+                )
                 for question, reply in zip(missing, replies, strict=True):
                     if state.take(question, reply):
                         whole = await dnsclient.tcp(
-                            question, server, timeout=seconds, source=self.source, clock=self._clock
+                            question, server, timeout=seconds, source=self._source(server), clock=self._clock
                         )
                         state.take(question, whole)
             except (OSError, WireError) as error:
@@ -275,10 +281,10 @@ class StubResolver:
         for server, seconds in self._servers():
             try:
                 missing = state.missing()
-                replies = dnsclient.udp_blocking(missing, server, timeout=seconds, source=self.source)
+                replies = dnsclient.udp_blocking(missing, server, timeout=seconds, source=self._source(server))
                 for question, reply in zip(missing, replies, strict=True):
                     if state.take(question, reply):
-                        whole = dnsclient.tcp_blocking(question, server, timeout=seconds, source=self.source)
+                        whole = dnsclient.tcp_blocking(question, server, timeout=seconds, source=self._source(server))
                         state.take(question, whole)
             except (OSError, WireError) as error:
                 state.failed(error)

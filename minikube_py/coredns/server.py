@@ -74,15 +74,11 @@ def program(
     return main
 
 
-def host_upstreams(text: str) -> tuple[str, ...]:
-    """Return the nameservers of a resolv.conf."""
-    return ResolvConf.parse(text).nameservers
-
-
-def _read_host_resolv_conf() -> tuple[str, ...]:
+def host_upstreams() -> tuple[str, ...]:
+    """Return this machine's nameservers."""
     try:
         with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
-            return host_upstreams(file.read())
+            return ResolvConf.parse(file.read()).nameservers
     except OSError:
         return ()
 
@@ -200,7 +196,7 @@ class _Server:
         self.container.print("CoreDNS stand-in of minikube-py")
 
     def _build(self, text: str) -> list[Block]:
-        given = self._given or _read_host_resolv_conf()
+        given = self._given or host_upstreams()
         context = Context(tuple(map(_upstream, given)), self._read_file, self._own_addresses())
         blocks = [build(block, context) for block in parse(text, dict(self.container.env))]
         if not blocks:

@@ -30,7 +30,6 @@ UNSUPPORTED: Mapping[str, str] = {
     "securityContext.supplementalGroups": "everything runs as the user who runs the cluster",
     "securityContext.sysctls": "pods share the host's kernel settings",
     "securityContext.windowsOptions": "there are no Windows nodes",
-    "setHostnameAsFQDN": "the hostname stays the short one",
     "shareProcessNamespace": "pods are asyncio servers in one process: there is no PID namespace",
     **{
         f"volumes[].{kind}": "there is no such storage; the volume is an empty folder"

@@ -12,6 +12,9 @@ __all__ = ["watch_loop"]
 
 logger = logging.getLogger(__name__)
 
+_IMPORT = "<frozen importlib"
+"""How a frame of the import machinery begins."""
+
 
 def watch_loop(
     kubelets: Callable[[], Iterable[Kubelet]],
@@ -28,7 +31,8 @@ def watch_loop(
     loop = asyncio.get_running_loop()
 
     def report(blocked: Blocked) -> None:
-        if not blocked.owner:  # our own code, such as an import at the start: nothing that a user could change
+        if not blocked.owner or any(frame.startswith(_IMPORT) for frame in blocked.stack):
+            # our own code, or an import, be it the app's or the shell's at its first command: it happens once
             logger.debug("%s", blocked)
             return
         logger.warning("%s; run blocking code in a thread (asyncio.to_thread, or map the image as wsgi:)", blocked)

@@ -8,12 +8,14 @@
 
 import os
 import shutil
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from minikube_py.images.expansion import expand
-from minikube_py.kubelet.volumes import Place, Volume
+from minikube_py.kubelet.volumes import File, Place, Volume
 
 __all__ = ["CLAIMS", "PodFiles", "PodFolders"]
 
@@ -31,6 +33,7 @@ class PodFolders:
         self._claims = state / CLAIMS
         self._host = state / "hosts" / node
         self._volumes: dict[str, Path] = {}
+        self._payloads: dict[str, Mapping[str, File]] = {}
 
     def put(self, name: str, volume: Volume) -> None:
         """Make (or refresh) a volume's folder and write its files."""
@@ -46,15 +49,9 @@ class PodFolders:
             folder.touch()
         else:
             folder.mkdir(parents=True, exist_ok=True)
-        for relative, content in volume.files.items():
-            target = folder / relative
-            if not target.resolve().is_relative_to(folder.resolve()):
-                continue  # `..` in a key: the API server refuses it as well
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.new")
-            temporary.write_bytes(content)
-            temporary.chmod(volume.mode | 0o600)
-            os.replace(temporary, target)  # readers see the old or the new content, never half of it
+        if volume.files is not None and self._payloads.get(name) != volume.files:
+            _publish(folder, volume.files)
+            self._payloads[name] = volume.files
         self._volumes[name] = folder
 
     def text(self, name: str, content: str) -> Path:
@@ -84,20 +81,73 @@ class PodFolders:
         return root
 
     def mounted(self, container: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Path]:
-        """Return mount path → folder or file for a container's `volumeMounts`."""
+        """Return mount path → folder or file for a container's `volumeMounts`.
+
+        A subPath of a volume that the API feeds is a copy: as a real bind mount, it stays what it was at the start.
+        """
         found = {}
-        for mount in container.get("volumeMounts") or ():
-            if (folder := self._volumes.get(mount.get("name", ""))) is None:
+        for index, mount in enumerate(container.get("volumeMounts") or ()):
+            name = mount.get("name", "")
+            if (folder := self._volumes.get(name)) is None:
                 continue
-            sub = mount.get("subPath") or expand(mount.get("subPathExpr") or "", env)
-            path = folder / sub.lstrip("/") if sub else folder
+            sub = (mount.get("subPath") or expand(mount.get("subPathExpr") or "", env)).lstrip("/")
+            path = folder / sub if sub else folder
             if sub and not path.exists() and path.resolve().is_relative_to(folder.resolve()):
                 path.mkdir(parents=True)
+            if sub and name in self._payloads:
+                copy = self._own / "volume-subpaths" / name / str(container["name"]) / str(index)
+                path = _copied(path, copy)
             found[str(mount.get("mountPath", "")).rstrip("/") or "/"] = path
         return found
 
     def remove(self) -> None:
         shutil.rmtree(self._own, ignore_errors=True)
+
+
+def _publish(folder: Path, files: Mapping[str, File]) -> None:
+    """Show `files` in a folder all at once, as the kubelet's AtomicWriter does.
+
+    <folder>/..2026_11_20_16_37_16.x7f3/…    what is shown now
+    <folder>/..data ─► ..2026_…              swapped in one step
+    <folder>/app.conf ─► ..data/app.conf     one for each file or folder at the top
+    """
+    shown = Path(tempfile.mkdtemp(prefix=time.strftime("..%Y_%m_%d_%H_%M_%S.", time.gmtime()), dir=folder))
+    shown.chmod(0o755)
+    for relative, file in files.items():
+        target = shown / relative
+        if ".." in target.relative_to(shown).parts:
+            continue  # the API server refuses it as well
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.content)
+        target.chmod(file.mode | 0o400)  # we have to read it ourselves, whoever we are
+    data = folder / "..data"
+    before = folder / os.readlink(data) if data.is_symlink() else None
+    fresh = folder / "..data_tmp"
+    fresh.symlink_to(shown.name)
+    os.replace(fresh, data)
+    wanted = {relative.partition("/")[0] for relative in files}
+    for link in folder.iterdir():
+        if not link.name.startswith("..") and link.name not in wanted:
+            link.unlink()
+    for top in wanted:
+        if not (folder / top).is_symlink():
+            (folder / top).symlink_to(Path("..data") / top)
+    if before is not None:
+        shutil.rmtree(before, ignore_errors=True)
+
+
+def _copied(source: Path, target: Path) -> Path:
+    """Copy a file or folder to a place of its own, in place of an earlier copy."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copy(source, target)
+    return target
 
 
 class PodFiles(Mapping[str, Path]):

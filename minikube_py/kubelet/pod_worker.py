@@ -40,7 +40,7 @@ from minikube_py.kubelet.podactions import (
 from minikube_py.kubelet.podstate import PodState
 from minikube_py.kubelet.prober import ProbeErrored, ProbeFailed
 from minikube_py.kubelet.probes import ProbeKind
-from minikube_py.kubelet.sandbox import Sandbox
+from minikube_py.kubelet.sandbox import Sandbox, SandboxError
 from minikube_py.kubelet.status_manager import StatusManager
 from minikube_py.kubelet.volume_manager import VolumeManager
 
@@ -131,7 +131,7 @@ class PodWorker:
             if not self.ip:
                 self.sandbox.lease()
             self._volumes.mount(self.pod)
-        except Exhausted as error:
+        except (Exhausted, SandboxError) as error:
             self._event("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
             self._later(_RETRY, self.begin)
             return

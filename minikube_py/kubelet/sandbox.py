@@ -15,7 +15,14 @@ from minikube_py.cni.resolvconf import ResolvConf, hosts_text, parse_hosts, pod_
 if TYPE_CHECKING:
     from minikube_py.kubelet.agent import Kubelet
 
-__all__ = ["Sandbox"]
+__all__ = ["Sandbox", "SandboxError"]
+
+_LONGEST_HOSTNAME = 64
+"""Linux: HOST_NAME_MAX."""
+
+
+class SandboxError(Exception):
+    """The pod can't have a sandbox; the message is the kubelet's."""
 
 
 class Sandbox:
@@ -38,9 +45,14 @@ class Sandbox:
     def lease(self) -> None:
         """Take an address and open the namespace; the policies know of it before its first byte.
 
-        Error handling: `Exhausted` when the node's range is used up.
+        Error handling: SandboxError for a name that is too long, `Exhausted` when the node's range is used up.
         """
-        kubelet = self._kubelet
+        kubelet, name = self._kubelet, self.kernel_hostname
+        if len(name) > _LONGEST_HOSTNAME:
+            raise SandboxError(
+                f"Failed to construct FQDN from Pod hostname and cluster domain, FQDN {name} is too long "
+                f"({_LONGEST_HOSTNAME} characters is the max, {len(name)} characters requested)"
+            )
         if self._spec.get("hostNetwork"):
             self.ip = kubelet.ip
         else:
@@ -49,9 +61,7 @@ class Sandbox:
         if kubelet.gate is not None and self._leased:
             kubelet.gate.announce(self.ip, self._pod)
         resolver = kubelet.resolver(self.resolv_conf, parse_hosts(self.etc_hosts), self.ip)
-        self.namespace = kubelet.fabric.namespace(
-            self.ip, hostname=self.hostname, name=str(self._key), resolver=resolver
-        )
+        self.namespace = kubelet.fabric.namespace(self.ip, hostname=name, name=str(self._key), resolver=resolver)
 
     def open_host_ports(self) -> None:
         """Open the pod's hostPorts on the node's address: connections go to the pod, and its policies are asked."""
@@ -103,10 +113,20 @@ class Sandbox:
         return str(self._spec.get("hostname") or self._key.name)[:63]
 
     @property
-    def etc_hosts(self) -> str:
+    def _fqdn(self) -> str:
+        """With a subdomain a pod has a full name, whether or not DNS knows it."""
         subdomain, domain = self._spec.get("subdomain"), self._kubelet.cluster_domain
-        fqdn = f"{self.hostname}.{subdomain}.{self._key.namespace}.svc.{domain}" if subdomain else ""
-        return hosts_text(self.ip, self.hostname, fqdn, self._spec.get("hostAliases") or ())
+        return f"{self.hostname}.{subdomain}.{self._key.namespace}.svc.{domain}" if subdomain else ""
+
+    @property
+    def kernel_hostname(self) -> str:
+        """What the pod's programs are told: the full name with setHostnameAsFQDN."""
+        return (self._spec.get("setHostnameAsFQDN") and self._fqdn) or self.hostname
+
+    @property
+    def etc_hosts(self) -> str:
+        aliases, shared = self._spec.get("hostAliases") or (), bool(self._spec.get("hostNetwork"))
+        return hosts_text(self.ip, self.hostname, self._fqdn, aliases, host_network=shared)
 
     @cached_property
     def resolv_conf(self) -> ResolvConf:

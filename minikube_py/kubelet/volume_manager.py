@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["VolumeManager", "container_specs"]
 
+_RENEW = 0.8
+"""Part of its lifetime after which a token is replaced; kubelet's token manager."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -40,6 +43,8 @@ class VolumeManager:
         self._sandbox = sandbox
         self._key = meta.key(pod)
         self._uid = meta.uid(pod)
+        self._tokens: dict[tuple[int, str], tuple[float, str]] = {}
+        """(seconds, audience) → when to ask for another one, token."""
         self.used = False
         """Whether the pod has folders at all."""
 
@@ -89,8 +94,13 @@ class VolumeManager:
         """Return a token of the pod's ServiceAccount; "" where nobody can make one."""
         if self._kubelet.identity is None:
             return ""
-        account = str(meta.spec(pod).get("serviceAccountName") or "default")
-        return self._kubelet.identity.token(self._key.namespace, account, seconds=seconds, audience=audience)
+        now = self._kubelet.clock.now()
+        renewed_at, token = self._tokens.get((seconds, audience), (0.0, ""))
+        if now >= renewed_at or not token:
+            account = str(meta.spec(pod).get("serviceAccountName") or "default")
+            token = self._kubelet.identity.token(self._key.namespace, account, seconds=seconds, audience=audience)
+            self._tokens[seconds, audience] = (now + _RENEW * seconds, token)
+        return token
 
     def _downward(self, pod: Object, item: Mapping[str, Any]) -> str:
         if "fieldRef" in item:

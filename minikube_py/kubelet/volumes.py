@@ -7,15 +7,15 @@ Source: https://kubernetes.io/docs/concepts/storage/volumes/
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.kubelet.environment import ConfigError
 
-__all__ = ["Place", "Volume", "is_provisioned", "referenced", "volume"]
+__all__ = ["File", "Place", "Volume", "is_provisioned", "referenced", "volume"]
 
 Lookup = Callable[[str, str], Object | None]
 Field = Callable[[Mapping[str, Any]], str]
@@ -32,6 +32,11 @@ class Place(Enum):
     HOST = "host"
 
 
+class File(NamedTuple):
+    content: bytes
+    mode: int
+
+
 @dataclass(frozen=True, slots=True)
 class Volume:
     """One volume of a pod."""
@@ -39,53 +44,67 @@ class Volume:
     place: Place = Place.POD
     path: str = ""
     """For CLAIM the PersistentVolume's name, for HOST the path on the node."""
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    """Relative path → content, for volumes that are made of API objects."""
-    mode: int = 0o644
+    files: Mapping[str, File] | None = None
+    """Relative path → file, for volumes that are made of API objects."""
     is_file: bool = False
     """A hostPath of type File or FileOrCreate."""
 
 
-def _picked(data: Mapping[str, bytes], source: Mapping[str, Any], what: str) -> dict[str, bytes]:
-    items = source.get("items")
-    if not items:
-        return dict(data)
-    found = {}
-    for item in items:
-        if item["key"] not in data:
-            if source.get("optional"):
-                continue
-            raise ConfigError(f"{what} references non-existent config key: {item['key']}")
-        found[item["path"]] = data[item["key"]]
-    return found
+_MODE = 0o644
+"""Kubernetes' defaultMode of all these volumes."""
 
 
-def _object_files(resource: str, name: str, source: Mapping[str, Any], lookup: Lookup) -> dict[str, bytes]:
-    word = resource.removesuffix("s")
+def _mode(source: Mapping[str, Any], default: int) -> int:
+    return default if (mode := source.get("mode")) is None else int(mode)
+
+
+def _default_mode(source: Mapping[str, Any]) -> int:
+    return _MODE if (mode := source.get("defaultMode")) is None else int(mode)
+
+
+def _object_files(resource: str, name: str, source: Mapping[str, Any], mode: int, lookup: Lookup) -> dict[str, File]:
+    """Return the keys of a ConfigMap or Secret as files: all of them, or the chosen `items`."""
     obj = lookup(resource, name)
     if obj is None:
         if source.get("optional"):
             return {}
-        raise ConfigError(f'{word} "{name}" not found')
+        raise ConfigError(f'{resource.removesuffix("s")} "{name}" not found')
     if resource == "configmaps":
         data = {str(k): str(v).encode() for k, v in (obj.get("data") or {}).items()}
         data.update({str(k): base64.b64decode(v) for k, v in (obj.get("binaryData") or {}).items()})
     else:
         data = {str(k): base64.b64decode(v) for k, v in (obj.get("data") or {}).items()}
-    return _picked(data, source, word)
+    if not source.get("items"):
+        return {key: File(content, mode) for key, content in data.items()}
+    found = {}
+    for item in source["items"]:
+        if item["key"] in data:
+            found[str(item["path"])] = File(data[item["key"]], _mode(item, mode))
+        elif not source.get("optional"):
+            words = (
+                "configmap references non-existent config"
+                if resource == "configmaps"
+                else ("references non-existent secret")
+            )
+            raise ConfigError(f"{words} key: {item['key']}")
+    return found
 
 
-def _projected(source: Mapping[str, Any], lookup: Lookup, text: Field, token: Token) -> dict[str, bytes]:
+def _downward_files(source: Mapping[str, Any], mode: int, text: Field) -> dict[str, File]:
+    return {str(i["path"]): File(text(i).encode(), _mode(i, mode)) for i in source.get("items") or ()}
+
+
+def _projected(source: Mapping[str, Any], mode: int, lookup: Lookup, text: Field, token: Token) -> dict[str, File]:
     if "configMap" in source:
-        return _object_files("configmaps", source["configMap"].get("name", ""), source["configMap"], lookup)
+        return _object_files("configmaps", source["configMap"].get("name", ""), source["configMap"], mode, lookup)
     if "secret" in source:
-        return _object_files("secrets", source["secret"].get("name", ""), source["secret"], lookup)
+        return _object_files("secrets", source["secret"].get("name", ""), source["secret"], mode, lookup)
     if "downwardAPI" in source:
-        return {item["path"]: text(item).encode() for item in source["downwardAPI"].get("items") or ()}
+        return _downward_files(source["downwardAPI"], mode, text)
     if "serviceAccountToken" in source:
         wanted = source["serviceAccountToken"]
         value = token(int(wanted.get("expirationSeconds") or 3600), str(wanted.get("audience") or ""))
-        return {wanted.get("path") or "token": value.encode()}
+        return {str(wanted.get("path") or "token"): File(value.encode(), mode)}
     return {}
 
 
@@ -98,19 +117,19 @@ def volume(
     """
     if "configMap" in spec:
         source = spec["configMap"]
-        files = _object_files("configmaps", source.get("name", ""), source, lookup)
-        return Volume(files=files, mode=int(source.get("defaultMode") or 0o644))
+        return Volume(files=_object_files("configmaps", source.get("name", ""), source, _default_mode(source), lookup))
     if "secret" in spec:
         source = spec["secret"]
-        files = _object_files("secrets", source.get("secretName", ""), source, lookup)
-        return Volume(files=files, mode=int(source.get("defaultMode") or 0o644))
+        return Volume(
+            files=_object_files("secrets", source.get("secretName", ""), source, _default_mode(source), lookup)
+        )
     if "downwardAPI" in spec:
-        return Volume(files={i["path"]: text(i).encode() for i in spec["downwardAPI"].get("items") or ()})
+        return Volume(files=_downward_files(spec["downwardAPI"], _default_mode(spec["downwardAPI"]), text))
     if "projected" in spec:
-        merged: dict[str, bytes] = {}
+        merged: dict[str, File] = {}
         for source in spec["projected"].get("sources") or ():
-            merged.update(_projected(source, lookup, text, token))
-        return Volume(files=merged, mode=int(spec["projected"].get("defaultMode") or 0o644))
+            merged.update(_projected(source, _default_mode(spec["projected"]), lookup, text, token))
+        return Volume(files=merged)
     if "hostPath" in spec:
         kind = spec["hostPath"].get("type") or ""
         return Volume(Place.HOST, str(spec["hostPath"].get("path", "/")), is_file=kind in ("File", "FileOrCreate"))
