@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import count
 from typing import Protocol
@@ -105,7 +106,13 @@ class VirtualClock:
 
 def rfc3339(now: float) -> str:
     """Return `now` as Kubernetes' `metav1.Time` prints it: whole seconds, UTC, `Z`."""
-    return datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second(int(now))
+
+
+@lru_cache(maxsize=64)
+def _second(now: int) -> str:
+    """Format one second once: a thousand pods that start in it all write it several times."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def rfc3339_micro(now: float) -> str:

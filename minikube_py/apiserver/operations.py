@@ -85,7 +85,6 @@ class Operations:
         self._clock = clock
         self._toleration_seconds = toleration_seconds
         self._chance = random.Random(seed)
-        self._stamp = (0, "")
         self.services = ServiceAllocator(
             self.addresses.services,
             random.Random(self._chance.getrandbits(64)),
@@ -409,11 +408,8 @@ class Operations:
     # Rules
 
     def now(self) -> str:
-        """Return the time as metadata writes it (formatting it takes longer than all else in a small write)."""
-        second = int(self._clock.now())
-        if self._stamp[0] != second:
-            self._stamp = (second, rfc3339(second))
-        return self._stamp[1]
+        """Return the time as metadata writes it."""
+        return rfc3339(self._clock.now())
 
     def _generate(self, kind: Kind, metadata: Object) -> str:
         namespace = metadata.get("namespace", "")

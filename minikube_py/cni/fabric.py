@@ -12,7 +12,7 @@ import errno
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -186,7 +186,7 @@ class Fabric:
         port: int,
         handler: Callable[[Connection], object],
         *,
-        targets: Callable[[], Sequence[Target]] = tuple,
+        targets: Callable[[], Iterable[Target]] = tuple,
     ) -> Listener:
         """Open a virtual TCP address; each accepted connection is given to `handler`, which is to hand it off.
 

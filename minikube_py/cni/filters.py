@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,7 +50,7 @@ class Target(NamedTuple):
 class _Filtered:
     address: Address
     accept: AcceptLoop
-    targets: Callable[[], Sequence[Target]]
+    targets: Callable[[], Iterable[Target]]
     hole: drop.Hole | None = None
     broken: bool = False
     real: Address = field(default=("", 0))
@@ -99,7 +99,7 @@ class PacketFilters:
         found = self._by_address.get((ip, port))
         return found.ranges if found else ()
 
-    def add(self, owner: object, address: Address, accept: AcceptLoop, targets: Callable[[], Sequence[Target]]) -> None:
+    def add(self, owner: object, address: Address, accept: AcceptLoop, targets: Callable[[], Iterable[Target]]) -> None:
         """Filter a listener that has begun to listen."""
         if not self._enabled or owner in self._filtered:
             return

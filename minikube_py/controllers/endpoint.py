@@ -115,52 +115,74 @@ def zones(view: View) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Compiled(Generic[T]):
-    """What a Service's endpoints were made of when they were looked at last."""
+class _Members(Generic[T]):
+    """What the pods of a Service are written as, by the ports that they resolve alike."""
 
-    service: Object
-    zones: Mapping[str, str]
-    pods: Mapping[str, tuple[Object, tuple[Port, ...], T | None]]
-    """UID → the pod, its ports, and what it is written as; None: it is no endpoint."""
+    def __init__(self, service: Object, zones: Mapping[str, str], form: Callable[[Endpoint], T]) -> None:
+        self.service = service
+        self.zones = zones
+        self.groups: dict[tuple[Port, ...], dict[Key, T]] = {}
+        self.stale: dict[Key, None] = {}
+        """Pods that changed since."""
+        self._form = form
+        self._selector = Selector.from_map(meta.spec(service).get("selector"))
+        self._where: dict[Key, tuple[Port, ...]] = {}
+        by_name = any(isinstance(p.get("targetPort"), str) for p in meta.spec(service).get("ports") or ())
+        self._fixed = None if by_name else ports_of(service, {})
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def fill(self, view: View) -> None:
+        for pod in view.list("pods", meta.namespace(self.service), self._selector):
+            self._add(meta.key(pod), pod)
+
+    def refresh(self, view: View) -> None:
+        """Bring the pods that changed up to date."""
+        for key in self.stale:
+            if (ports := self._where.pop(key, None)) is not None:
+                del self.groups[ports][key]
+                if not self.groups[ports]:
+                    del self.groups[ports]
+            pod = view.get("pods", key.name, key.namespace)
+            if pod is not None and self._selector.matches(meta.labels(pod)):
+                self._add(key, pod)
+        self.stale.clear()
+
+    def _add(self, key: Key, pod: Object) -> None:
+        found = endpoint_of(self.service, pod, self.zones.get(meta.spec(pod).get("nodeName") or "", ""))
+        if found is not None:
+            ports = self._where[key] = ports_of(self.service, pod) if self._fixed is None else self._fixed
+            self.groups.setdefault(ports, {})[key] = self._form(found)
 
 
 class Services(Generic[T]):
     """What endpoint controllers share: from a pod's event to its Services, from a Service to its endpoints."""
 
     def __init__(self, form: Callable[[Endpoint], T], pace: float = 1.0) -> None:
-        """`form` makes of an endpoint what the controller writes; it is asked once for each version of a pod."""
+        """`form` makes of an endpoint what the controller writes; it is asked once for each change of a pod."""
         self._form = form
         self._index = SelectorIndex()
-        self._compiled: dict[Key, _Compiled[T]] = {}
+        self._members: dict[Key, _Members[T]] = {}
         self._pace = pace
         """Factor of how long pods that become ready one after the other wait for each other, to share a write."""
 
-    def endpoints(self, service: Object, view: View, zones: Mapping[str, str]) -> dict[tuple[Port, ...], list[T]]:
-        """Group the Service's endpoints by the ports that their pods resolve alike; `zones` maps nodes to zones."""
-        before = self._compiled.get(meta.key(service))
-        known = before.pods if before and before.service is service and before.zones == zones else {}
-        by_name = any(isinstance(p.get("targetPort"), str) for p in meta.spec(service).get("ports") or ())
-        fixed = None if by_name else ports_of(service, {})
-        groups: dict[tuple[Port, ...], list[T]] = {}
-        seen: dict[str, tuple[Object, tuple[Port, ...], T | None]] = {}
-        for pod in view.list("pods", meta.namespace(service), Selector.from_map(meta.spec(service).get("selector"))):
-            uid = pod["metadata"]["uid"]
-            entry = known.get(uid)
-            if entry is None or entry[0] is not pod:
-                found = endpoint_of(service, pod, zones.get(meta.spec(pod).get("nodeName") or "", ""))
-                ports = ports_of(service, pod) if fixed is None else fixed
-                entry = pod, ports, None if found is None else self._form(found)
-            seen[uid] = entry
-            if entry[2] is not None:
-                groups.setdefault(entry[1], []).append(entry[2])
-        self._compiled[meta.key(service)] = _Compiled(service, zones, seen)
-        return groups
+    def endpoints(
+        self, service: Object, view: View, zones: Mapping[str, str]
+    ) -> Mapping[tuple[Port, ...], Mapping[Key, T]]:
+        """Return the Service's endpoints: ports as pods resolve them → pod → its form; `zones` maps nodes to zones."""
+        key = meta.key(service)
+        members = self._members.get(key)
+        if members is None or members.service is not service or members.zones != zones:
+            members = self._members[key] = _Members(service, zones, self._form)
+            members.fill(view)
+        members.refresh(view)
+        return members.groups
 
     def service(self, event: Event, view: View) -> Iterable[Key]:
         if event.change is Change.DELETED or not has_selector(event.object):
             self._index.discard(event.key)
-            self._compiled.pop(event.key, None)
+            self._members.pop(event.key, None)
         else:
             self._index.set(event.key, Selector.from_map(meta.spec(event.object).get("selector")))
         return (event.key,)
@@ -176,10 +198,19 @@ class Services(Generic[T]):
         was = old is not None and pods.ready(old) and not meta.terminating(old)
         urgent = was and (gone or not pods.ready(new) or meta.terminating(new) or pods.finished(new))
         for key in self._index.matching(namespace, labels):
-            size = len(self._compiled[key].pods) if key in self._compiled else 0
+            size = self._changed(key, event.key)
             yield key if urgent else Soon(key, self._pace * pods.pace(size))
         if old is not None and meta.labels(old) != labels:
-            yield from self._index.matching(namespace, meta.labels(old))
+            for key in self._index.matching(namespace, meta.labels(old)):
+                self._changed(key, event.key)
+                yield key
+
+    def _changed(self, service: Key, pod: Key) -> int:
+        """Note that a pod bears on a Service; return how many the Service has."""
+        if (members := self._members.get(service)) is None:
+            return 0
+        members.stale[pod] = None
+        return len(members)
 
 
 def _bearing(pod: Object) -> tuple[object, ...]:

@@ -5,6 +5,7 @@ publishNotReadyAddresses is set; more than 1,000 addresses are cut off.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, final
 
 from minikube_py.apimachinery import meta
@@ -28,7 +29,7 @@ class EndpointsController:
     name = "endpoint-controller"
 
     def __init__(self) -> None:
-        self._services = Services[Endpoint](lambda found: found, _PACE)
+        self._services = Services(_placed, _PACE)
 
     @property
     def watches(self) -> Mapping[str, Callable[[Event, View], Iterable[Key | Soon]]]:
@@ -66,16 +67,28 @@ class EndpointsController:
         return [Update({**existing, "metadata": metadata, "subsets": subsets})]
 
 
-def _subsets(groups: Mapping[tuple[Port, ...], list[Endpoint]], keep_going: bool) -> tuple[list[Object], bool]:
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """An endpoint with its place among others: ready ones first, then in order of address."""
+
+    found: Endpoint
+    place: tuple[object, ...]
+
+
+def _placed(found: Endpoint) -> _Placed:
+    return _Placed(found, (not found.ready, *map(int, found.address.split("."))))
+
+
+def _subsets(groups: Mapping[tuple[Port, ...], Mapping[Key, _Placed]], keep_going: bool) -> tuple[list[Object], bool]:
     """Return the subsets and whether addresses were cut off."""
     left = _LIMIT
     cut = False
     subsets = []
     for ports, endpoints in sorted(groups.items(), key=lambda item: [(p.name, p.port) for p in item[0]]):
-        here = [e for e in endpoints if keep_going or not e.terminating]
-        here.sort(key=lambda e: (not e.ready, tuple(map(int, e.address.split(".")))))
-        cut = cut or len(here) > left
-        here = here[:left]
+        staying = [e for e in endpoints.values() if keep_going or not e.found.terminating]
+        staying.sort(key=lambda e: e.place)
+        cut = cut or len(staying) > left
+        here = [e.found for e in staying[:left]]
         left -= len(here)
         if not here:
             continue

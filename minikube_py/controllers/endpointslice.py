@@ -54,7 +54,7 @@ class EndpointSliceController:
         if service is None or meta.terminating(service) or not endpoint.has_selector(service):
             return [Delete(_RESOURCE, meta.key(found), uid=meta.uid(found)) for found in existing]
         groups = self._services.endpoints(service, view, endpoint.zones(view))
-        wanted = {ports: {_identity(e): e for e in endpoints} for ports, endpoints in groups.items()}
+        wanted = {ports: {_identity(e): e for e in endpoints.values()} for ports, endpoints in groups.items()}
         headless = {_HEADLESS: ""} if meta.spec(service).get("clusterIP") == "None" else {}
         slices = SliceSet(
             owner=service,

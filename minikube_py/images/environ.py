@@ -67,8 +67,11 @@ class _Environ(os._Environ[str]):
 
 def enter(context: contextvars.Context, env: Mapping[str, str]) -> None:
     """Make `env` the environment of what runs in `context`."""
-    inherited = {name: value for name, value in machine().items() if name in INHERITED}
-    context.run(_ENVIRONMENT.set, {**inherited, **env})
+    context.run(_ENVIRONMENT.set, {**contextvars.Context().run(_inherited), **env})
+
+
+def _inherited() -> dict[str, str]:
+    return {name: os.environ[name] for name in INHERITED if name in os.environ}
 
 
 def machine() -> dict[str, str]:

@@ -16,7 +16,7 @@ that accepts could only reset. Established connections outlive both: they end wi
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -127,7 +127,9 @@ class _Service:
             port.everywhere
             and of.protocol == "TCP"
             and any(
-                one.ready and answers(one.ip, one.port) for each in self.slices.values() for one in each.get(of, ())
+                one.ready and answers(one.ip, one.port)
+                for each in self.slices.values()
+                for one in each.get(of, {}).values()
             )
             for of, port in self.table.ports.items()
         )
@@ -466,19 +468,19 @@ class KubeProxy:
             return frontend.ip
         return next((ip for info in self._nodes.values() for ip in info.addresses), "")
 
-    def _targets(self, entry: _Service, frontend: Frontend) -> Callable[[], list[Target]]:
+    def _targets(self, entry: _Service, frontend: Frontend) -> Callable[[], Iterable[Target]]:
         """Return whom all callers of an address may come to; nobody where that depends on the caller."""
 
-        def targets() -> list[Target]:
+        def targets() -> Iterable[Target]:
             service = self._table(entry)
             if service is None or frontend.service_port not in service.ports:
-                return []
+                return ()
             if service.external_local and frontend.reach is Reach.NODE_PORT:
-                return []
+                return ()
             if service.internal_local and frontend.reach is Reach.CLUSTER_IP:
-                return []
+                return ()
             seen_as = self._seen_as(entry, frontend)
-            return [Target(one.ip, one.port, seen_as) for one in service.ports[frontend.service_port].everywhere]
+            return (Target(one.ip, one.port, seen_as) for one in service.ports[frontend.service_port].everywhere)
 
         return targets
 

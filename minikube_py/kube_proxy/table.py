@@ -7,7 +7,7 @@ Sources: https://kubernetes.io/docs/reference/networking/virtual-ips/ and KEP-16
 still serving. It is applied after the traffic policy has chosen whose endpoints count.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
@@ -70,8 +70,8 @@ class ServicePort(NamedTuple):
     protocol: str
 
 
-Slice: TypeAlias = Mapping[ServicePort, Sequence[Endpoint]]
-"""An EndpointSlice as the proxy reads it."""
+Slice: TypeAlias = Mapping[ServicePort, Mapping[tuple[str, int], Endpoint]]
+"""An EndpointSlice as the proxy reads it: port → address → endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,23 +290,26 @@ def _health_checks(spec: Mapping[str, Any], nodes: tuple[NodeInfo, ...]) -> Iter
 
 def read_slice(endpoint_slice: Mapping[str, Any]) -> Slice:
     """Read one EndpointSlice: each of its ports at each of its endpoints."""
-    found: dict[ServicePort, list[Endpoint]] = {}
+    found: dict[ServicePort, dict[tuple[str, int], Endpoint]] = {}
     if endpoint_slice.get("addressType", "IPv4") == "IPv4":
         for port in endpoint_slice.get("ports") or ():
             if (number := port.get("port")) is not None:
-                endpoints = found.setdefault(ServicePort(port.get("name") or "", port.get("protocol") or "TCP"), [])
-                endpoints += filter(None, (_endpoint(one, number) for one in endpoint_slice.get("endpoints") or ()))
+                endpoints = found.setdefault(ServicePort(port.get("name") or "", port.get("protocol") or "TCP"), {})
+                for entry in endpoint_slice.get("endpoints") or ():
+                    if endpoint := _endpoint(entry, number):
+                        endpoints[endpoint.address] = endpoint
     return found
 
 
-def _endpoints(slices: Iterable[Slice], of: ServicePort) -> list[Endpoint]:
+def _endpoints(slices: Iterable[Slice], of: ServicePort) -> Collection[Endpoint]:
     """Collect a port's endpoints; the same address in two slices counts once, ready if either says so."""
     found: dict[tuple[str, int], Endpoint] = {}
     for one in slices:
-        for endpoint in one.get(of, ()):
-            if endpoint.ready or endpoint.address not in found:
-                found[endpoint.address] = endpoint
-    return [*found.values()]
+        here = one.get(of, {})
+        if not found.keys().isdisjoint(here):
+            here = {address: each for address, each in here.items() if each.ready or address not in found}
+        found.update(here)
+    return found.values()
 
 
 def _endpoint(entry: Mapping[str, Any], port: int) -> Endpoint | None:
@@ -322,7 +325,7 @@ def _endpoint(entry: Mapping[str, Any], port: int) -> Endpoint | None:
     )
 
 
-def _by_node(endpoints: list[Endpoint]) -> Mapping[str, tuple[Endpoint, ...]]:
+def _by_node(endpoints: Iterable[Endpoint]) -> Mapping[str, tuple[Endpoint, ...]]:
     groups: dict[str, list[Endpoint]] = {}
     for endpoint in endpoints:
         groups.setdefault(endpoint.node, []).append(endpoint)
