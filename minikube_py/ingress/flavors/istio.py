@@ -1,7 +1,8 @@
 """Istio's ingress gateway, serving Ingresses of class `istio`.
 
 It differs: Envoy's empty pages, `server: istio-envoy` whatever the backend says, no annotations, no redirect;
-ImplementationSpecific is exact, or with `.*` or `*` at its end a prefix. VirtualServices (CRDs) are left out.
+ImplementationSpecific is exact, or with `.*` or `*` at its end a prefix. Gateway and VirtualService are in
+`ingress.resources.virtualservice`.
 Source: https://istio.io/latest/docs/tasks/traffic-management/ingress/kubernetes-ingress/
 """
 
@@ -10,6 +11,7 @@ from minikube_py.ingress.annotations import Draft
 from minikube_py.ingress.flavors.flavor import Flavor, Latency, SetHeaders
 from minikube_py.ingress.options import Options
 from minikube_py.ingress.pages import Style
+from minikube_py.ingress.resources import virtualservice
 from minikube_py.ingress.router import PathType
 from minikube_py.ingress.sources import Sources
 
@@ -49,4 +51,6 @@ FLAVOR = Flavor(
     read=read,
     paths=paths,
     container="istio-proxy",
+    definitions=virtualservice.DEFINITIONS,
+    routes=virtualservice.compile_routes,
 )
