@@ -164,12 +164,14 @@ class Caller(asyncio.Protocol):
             if len(self._pending) > _MAX_PENDING and self._transport is not None:
                 self._transport.pause_reading()
         elif self._missing:
-            self._data += data
-            self._missing -= len(data)
+            self._data += data[: self._missing]
+            rest = data[self._missing :]
+            self._missing = max(self._missing - len(data), 0)
             self.idle_since = self._front.clock.now()
-            if self._missing <= 0:
-                self._missing = 0
+            if not self._missing:
                 self._next(self._data)
+            if rest:
+                self.data_received(rest)
         else:
             self._next(data)
 
