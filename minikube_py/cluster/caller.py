@@ -12,7 +12,7 @@ from typing import Any
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
-from minikube_py.cluster.urls import Doors, ingress_hosts
+from minikube_py.cluster.urls import Doors, ingress_hosts, real, route_hosts
 from minikube_py.cni.resolvconf import ResolvConf, pod_resolv_conf
 from minikube_py.cni.resolver import StubResolver
 
@@ -30,7 +30,7 @@ class Caller:
     ranges: tuple[IPv4Network, ...]
     low_port_offset: int
     doors: Mapping[str, Mapping[int, tuple[str, int]]] = field(default_factory=dict)
-    """Outside: Ingress host (`*.x` for wildcards) → port that a URL says → address and port that work."""
+    """Outside: host of an Ingress or HTTPRoute (`*.x` for wildcards) → port that a URL says → address and port that work."""
 
     def locate(self, host: str, port: int) -> tuple[str, int]:
         """Return the address and port at which `host:port` is really reached.
@@ -88,11 +88,16 @@ def _host_conf() -> ResolvConf:
 
 
 def outside(view: View, facts: Mapping[str, Any]) -> Caller:
-    """Return the caller outside the cluster: 127.0.0.1, with Ingress hosts mapped to the ingress controller."""
+    """Return the caller outside the cluster: 127.0.0.1, with the hosts of Ingresses and HTTPRoutes mapped to where they are served."""
     doors: dict[str, Mapping[int, tuple[str, int]]] = {}
     if known := Doors.known(facts):
         for ingress, host, _ in ingress_hosts(view):
             if host and host not in doors:
                 door = known.of(ingress)
                 doors[host] = {80: (door.ip, door.http), 443: (door.ip, door.https)}
-    return Caller("", "outside", "", None, _ranges(facts), facts["low_port_offset"], doors)
+    offset = facts["low_port_offset"]
+    gateways: dict[str, dict[int, tuple[str, int]]] = {}
+    for each in route_hosts(view):
+        if each.host and each.host not in doors:
+            gateways.setdefault(each.host, {}).setdefault(each.port, (each.address, real(each.port, offset)))
+    return Caller("", "outside", "", None, _ranges(facts), offset, {**doors, **gateways})

@@ -385,7 +385,7 @@ class LocalCluster(NodeVerbs):
                 await asyncio.sleep(0.001)
 
     def address(self, target: str, *, port: int | str | None = None, namespace: str = "default") -> tuple[str, int]:
-        """Return (IP, port) at which a Service, pod or Ingress is reached from this process."""
+        """Return (IP, port) at which a Service, pod, Ingress or Gateway is reached from this process."""
         found = self.target(target, namespace)
         obj = self.operations.get(found.resource, found.name, found.namespace)
         if obj is None:
@@ -395,6 +395,11 @@ class LocalCluster(NodeVerbs):
                 raise UnknownTarget("this cluster has no ingress controller (ingress.enabled: false)")
             door = doors.of(obj)
             return door.ip, door.https if port in (443, "https") else door.http
+        if found.resource == "gateways.gateway.networking.k8s.io":
+            listeners = meta.spec(obj)["listeners"]
+            if not (addresses := meta.status(obj).get("addresses")):
+                raise UnknownTarget(f"{found} has no address: is it Programmed? (mkpy describe {found})")
+            return addresses[0]["value"], self.fabric.real_port(_chosen(found, listeners, port, "port"))
         if found.resource == "services":
             spec = meta.spec(obj)
             if spec.get("clusterIP") in (None, "", "None"):

@@ -1,4 +1,4 @@
-"""Which addresses work from this machine, for Services and Ingresses: pure, from a view."""
+"""Which addresses work from this machine, for Services, Ingresses and HTTPRoutes: pure, from a view."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,17 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
 
-__all__ = ["SYSTEM_NAMESPACES", "Door", "Doors", "ingress_hosts", "scheme", "service_addresses", "urls"]
+__all__ = [
+    "SYSTEM_NAMESPACES",
+    "Door",
+    "Doors",
+    "RouteHost",
+    "ingress_hosts",
+    "route_hosts",
+    "scheme",
+    "service_addresses",
+    "urls",
+]
 
 SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "ingress-nginx")
 
@@ -117,8 +127,56 @@ def ingress_hosts(view: View) -> Iterator[tuple[Object, str, str]]:
             yield ingress, "", "/"
 
 
+def _paths(rule: Mapping[str, Any]) -> Iterator[str]:
+    for match in rule.get("matches") or ():
+        yield (match.get("path") or {}).get("value") or "/"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteHost:
+    """One host and path of an HTTPRoute, at one listener of a Gateway."""
+
+    route: Object
+    host: str
+    """"" for any."""
+    path: str
+    scheme: str
+    address: str
+    port: int
+    """The listener's, inside the cluster."""
+
+
+def route_hosts(view: View) -> Iterator[RouteHost]:
+    """Yield the hosts and paths of the HTTPRoutes that a Gateway with an address has accepted."""
+    gateways = {meta.key(each): each for each in view.list("gateways.gateway.networking.k8s.io")}
+    if not gateways:
+        return
+    from minikube_py.ingress.gateway.listeners import intersect  # only where there is a Gateway
+
+    for route in view.list("httproutes.gateway.networking.k8s.io"):
+        hostnames: Sequence[str] = meta.spec(route).get("hostnames") or ("",)
+        rules: Sequence[Mapping[str, Any]] = meta.spec(route).get("rules") or ()
+        paths = [path for rule in rules for path in _paths(rule)]
+        for parent in meta.status(route).get("parents") or ():
+            ref = parent["parentRef"]
+            gateway = gateways.get(meta.Key(ref.get("namespace") or meta.namespace(route), ref["name"]))
+            accepted = any(each["type"] == "Accepted" and each["status"] == "True" for each in parent["conditions"])
+            addresses = meta.status(gateway).get("addresses") if gateway else None
+            if gateway is None or not accepted or not addresses:
+                continue
+            for listener in meta.spec(gateway)["listeners"]:
+                named = (ref.get("sectionName") or listener["name"], ref.get("port") or listener["port"]) == (
+                    listener["name"], listener["port"]
+                )  # fmt: skip
+                how = {"HTTP": "http", "HTTPS": "https"}.get(listener["protocol"])
+                for hostname in hostnames if named and how else ():
+                    host = intersect(listener.get("hostname") or "", hostname)
+                    for path in dict.fromkeys(paths) if host is not None else ():
+                        yield RouteHost(route, host or "", path, how or "", addresses[0]["value"], listener["port"])
+
+
 def urls(view: View, doors: Doors | None, *, real_port_offset: int) -> list[dict[str, str]]:
-    """Return what `up` prints: `{name, url, about}` for each Ingress rule and each Service of the user."""
+    """Return what `up` prints: `{name, url, about}` for rules of Ingresses and HTTPRoutes and the user's Services."""
     found: list[dict[str, str]] = []
     if doors:
         for ingress, host, path in ingress_hosts(view):
@@ -133,6 +191,12 @@ def urls(view: View, doors: Doors | None, *, real_port_offset: int) -> list[dict
             else:
                 url, how = f"{http}{path}", f"ingress/{meta.name(ingress)}"
             found.append({"name": (host or "*") + path, "url": url, "about": how})
+    for each in route_hosts(view):
+        url = _authority(each.scheme, each.address, real(each.port, real_port_offset)) + each.path
+        how = f"httproute/{meta.name(each.route)}"
+        if each.host:
+            how += f"   curl -H 'Host: {each.host.replace('*', 'any')}' {url}"
+        found.append({"name": (each.host or "*") + each.path, "url": url, "about": how})
     nodes = [
         address["address"]
         for node in view.list("nodes")

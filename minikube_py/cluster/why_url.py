@@ -243,7 +243,7 @@ def _judged(walk: Walk, seen: _Seen, *, denied: bool) -> bool | None:
         return None
     if walk.status:
         return seen.status == walk.status
-    if denied:  # some or all of the pods
-        return None if len(walk.endpoints) > 1 else seen.status in (502, 503, 504)
+    if denied:  # some or all of the pods; a connection from before the policy lives on, and proxies keep them
+        return True if len(walk.endpoints) == 1 and seen.because else None
     known = {str(each) for each in walk.endpoints}
     return bool(seen.status) and not seen.because and seen.endpoint in {*known, ""}
