@@ -20,7 +20,16 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
-from minikube_py.ingress.http2 import MAX_LIST, Budget, answer_headers, read_request, trailer_fields
+from minikube_py.ingress.http2 import (
+    MAX_LIST,
+    PREFACE,
+    Budget,
+    Frames,
+    FrameTooLong,
+    answer_headers,
+    read_request,
+    trailer_fields,
+)
 from minikube_py.ingress.inbound2 import Inbound2
 
 if TYPE_CHECKING:
@@ -65,6 +74,7 @@ class Connection2(asyncio.Protocol):
         self._paused = False
         self._reading_paused = False
         self._draining = False
+        self._frames = Frames(preface=PREFACE)
         self._resets = Budget(*_RESETS)
         self._controls = Budget(*_CONTROLS)
         self.remote = ""
@@ -112,11 +122,14 @@ class Connection2(asyncio.Protocol):
             if self._transport is None or self._transport.is_closing():
                 return
             try:
+                self._frames.feed(data[at : at + _SLICE])
                 for event in self._h2.receive_data(data[at : at + _SLICE]):
                     self._on(event)
-            except ProtocolError as error:  # its own GOAWAY h2 has put into the buffer already
+            except (ProtocolError, FrameTooLong) as error:  # its own GOAWAY h2 has put into the buffer already
                 if isinstance(error, _TooMuch):
                     self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM, str(error).encode())
+                elif isinstance(error, FrameTooLong):
+                    self._h2.close_connection(ErrorCodes.FRAME_SIZE_ERROR, str(error).encode())
                 logger.debug("HTTP/2 connection refused remote=%s error=%s", self.remote, error)
                 self._flush()
                 self._end()

@@ -14,7 +14,20 @@ from dataclasses import dataclass
 
 from minikube_py.ingress.http1 import NO_TRAILER
 
-__all__ = ["Budget", "RequestHead", "answer_headers", "head_of", "read_request", "request_headers", "trailer_fields"]
+__all__ = [
+    "MAX_FRAME",
+    "MAX_LIST",
+    "PREFACE",
+    "Budget",
+    "FrameTooLong",
+    "Frames",
+    "RequestHead",
+    "answer_headers",
+    "head_of",
+    "read_request",
+    "request_headers",
+    "trailer_fields",
+]
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _VALUE = re.compile(rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
@@ -29,6 +42,9 @@ MAX_FIELD = 8190
 MAX_LIST = 32 * 1024
 """Bytes of all headers, as RFC 9113 §6.5.2 counts them."""
 MAX_FIELDS = 128
+MAX_FRAME = 1 << 14
+"""Bytes of a frame, as long as SETTINGS don't say otherwise (RFC 9113 §4.2)."""
+PREFACE = len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +189,45 @@ def request_headers(block: bytes, *, scheme: bytes) -> list[tuple[bytes, bytes]]
         elif lower not in _CONNECTION:
             fields.append((lower, value))
     return headers + fields
+
+
+class FrameTooLong(Exception):
+    """A frame announces more bytes than it may have."""
+
+
+class Frames:
+    """Watches the lengths of frames as they begin: `h2` refuses a frame of 16 MB only after it has come whole."""
+
+    __slots__ = ("_header", "_left")
+
+    def __init__(self, *, preface: int = 0) -> None:
+        self._left = preface
+        """Bytes until the next frame begins."""
+        self._header = b""
+
+    def feed(self, data: bytes) -> None:
+        """Note what came.
+
+        Error handling: FrameTooLong.
+        """
+        at = 0
+        size = len(data)
+        while at < size:
+            if self._left:
+                skipped = min(self._left, size - at)
+                self._left -= skipped
+                at += skipped
+                continue
+            header = self._header + data[at : at + 3 - len(self._header)]
+            at += len(header) - len(self._header)
+            if len(header) < 3:
+                self._header = header
+                return
+            length = int.from_bytes(header, "big")
+            if length > MAX_FRAME:
+                raise FrameTooLong(f"a frame of {length} bytes, where {MAX_FRAME} are allowed")
+            self._header = b""
+            self._left = length + 6
 
 
 class Budget:

@@ -22,7 +22,7 @@ from h2.settings import SettingCodes, Settings
 
 from minikube_py.aiokit.clock import Clock, Timer
 from minikube_py.ingress.http1 import BadResponse, Framing, Head
-from minikube_py.ingress.http2 import head_of, request_headers, trailer_fields
+from minikube_py.ingress.http2 import Frames, FrameTooLong, head_of, request_headers, trailer_fields
 from minikube_py.ingress.inbound import Fields
 from minikube_py.ingress.pool import Closed
 from minikube_py.ingress.router import Endpoint
@@ -222,6 +222,7 @@ class _Backend(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._leaving = False
+        self._frames = Frames()
         self._h2 = H2Connection(
             H2Configuration(
                 client_side=True,
@@ -255,9 +256,10 @@ class _Backend(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
+            self._frames.feed(data)
             for event in self._h2.receive_data(data):
                 self._on(event)
-        except ProtocolError as error:
+        except (ProtocolError, FrameTooLong) as error:
             spoken = "HTTP/1.1" if data.startswith(b"HTTP/1") else f"bad HTTP/2 ({error})"
             self._fail(BadResponse(f"{self.endpoint} speaks {spoken}, and backend-protocol GRPC needs HTTP/2"))
             self._flush()
