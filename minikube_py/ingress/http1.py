@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-__all__ = ["BadResponse", "Chunks", "Framing", "Head", "chunk", "encode_head", "last_chunk", "parse_head"]
+__all__ = ["BadResponse", "Chunks", "Framing", "Head", "chunk", "encode_head", "hopeful", "last_chunk", "parse_head"]
 
 MAX_HEAD = 64 * 1024
 """Bytes of an answer's status line and headers (nginx: proxy_buffer_size 4k; Go's client: 10 MB)."""
@@ -35,6 +35,7 @@ NO_TRAILER = frozenset(
     }
 )
 """What a trailer must not say: framing, routing, authentication, how to read the body (RFC 9110 §6.5.1)."""
+_BEGIN = b"HTTP/1."
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -67,6 +68,11 @@ class Head:
     framing: Framing
     length: int
     keep_alive: bool
+
+
+def hopeful(data: bytes) -> bool:
+    """Tell whether the beginning of a head may still become one."""
+    return data.startswith(_BEGIN) if len(data) >= len(_BEGIN) else _BEGIN.startswith(data)
 
 
 def parse_head(block: bytes, *, method: str) -> Head:

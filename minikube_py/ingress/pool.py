@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Protocol, cast
 
 from minikube_py.aiokit.clock import Clock, Timer
-from minikube_py.ingress.http1 import MAX_HEAD, BadResponse, Chunks, Framing, Head, chunk, last_chunk, parse_head
+from minikube_py.ingress.http1 import MAX_HEAD, BadResponse, Chunks, Framing, Head, chunk, hopeful, last_chunk, parse_head
 from minikube_py.ingress.inbound import Fields
 from minikube_py.ingress.router import Endpoint
 
@@ -294,6 +294,8 @@ class Connection(asyncio.Protocol):
             if end < 0:
                 if len(data) > MAX_HEAD:
                     raise BadResponse(f"{self.endpoint} sent more than {MAX_HEAD} bytes of headers")
+                if not hopeful(data):  # don't wait for the end of what will never be an answer
+                    raise BadResponse(f"not an HTTP/1.1 answer: {data[:60]!r}")
                 self._buffer = data
                 return False
             head = parse_head(data[:end], method=self._method)

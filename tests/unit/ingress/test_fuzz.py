@@ -1,4 +1,4 @@
-"""Requests of any shape, cut anywhere: both ways to the pod read them the same, and every connection comes to its end."""
+"""Requests of any shape, cut anywhere: both ways to the pod read them the same."""
 
 import asyncio
 import logging
