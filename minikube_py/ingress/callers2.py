@@ -122,9 +122,9 @@ class Connection2(asyncio.Protocol):
             if self._transport is None or self._transport.is_closing():
                 return
             try:
-                self._frames.feed(data[at : at + _SLICE])
-                for event in self._h2.receive_data(data[at : at + _SLICE]):
-                    self._on(event)
+                for piece in self._frames.feed(data[at : at + _SLICE]):
+                    for event in self._h2.receive_data(piece):
+                        self._on(event)
             except (ProtocolError, FrameTooLong) as error:  # its own GOAWAY h2 has put into the buffer already
                 if isinstance(error, _TooMuch):
                     self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM, str(error).encode())

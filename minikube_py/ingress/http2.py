@@ -44,6 +44,7 @@ MAX_LIST = 32 * 1024
 MAX_FIELDS = 128
 MAX_FRAME = 1 << 14
 """Bytes of a frame, as long as SETTINGS don't say otherwise (RFC 9113 §4.2)."""
+_GOAWAY = 0x7
 PREFACE = len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
 
@@ -196,38 +197,54 @@ class FrameTooLong(Exception):
 
 
 class Frames:
-    """Watches the lengths of frames as they begin: `h2` refuses a frame of 16 MB only after it has come whole."""
+    """Watches frames go by, for two things that `h2` doesn't do.
 
-    __slots__ = ("_header", "_left")
+    A frame that is too long is refused by its announced length; h2 waits for all of its 16 MB first. And what is given
+    to h2 at once ends with a GOAWAY: h2 takes nothing after it, where RFC 9113 §6.8 lets running streams end, so its
+    state has to be set right in between.
+    """
+
+    __slots__ = ("_cut", "_header", "_left")
 
     def __init__(self, *, preface: int = 0) -> None:
         self._left = preface
         """Bytes until the next frame begins."""
         self._header = b""
+        self._cut = False
+        """The current frame is a GOAWAY."""
 
-    def feed(self, data: bytes) -> None:
-        """Note what came.
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return what came, in pieces for h2.
 
         Error handling: FrameTooLong.
         """
-        at = 0
+        pieces: list[bytes] = []
+        begun = at = 0
         size = len(data)
         while at < size:
             if self._left:
                 skipped = min(self._left, size - at)
                 self._left -= skipped
                 at += skipped
+                if self._cut and not self._left:
+                    pieces.append(data[begun:at])
+                    begun = at
+                    self._cut = False
                 continue
-            header = self._header + data[at : at + 3 - len(self._header)]
-            at += len(header) - len(self._header)
-            if len(header) < 3:
-                self._header = header
-                return
-            length = int.from_bytes(header, "big")
+            missing = 4 - len(self._header)
+            self._header += data[at : at + missing]
+            at = min(at + missing, size)
+            if len(self._header) < 4:
+                break
+            length = int.from_bytes(self._header[:3], "big")
             if length > MAX_FRAME:
                 raise FrameTooLong(f"a frame of {length} bytes, where {MAX_FRAME} are allowed")
+            self._cut = self._header[3] == _GOAWAY
             self._header = b""
-            self._left = length + 6
+            self._left = length + 5
+        if begun < size:
+            pieces.append(data[begun:] if begun else data)
+        return pieces
 
 
 class Budget:

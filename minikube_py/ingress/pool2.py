@@ -256,9 +256,9 @@ class _Backend(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            self._frames.feed(data)
-            for event in self._h2.receive_data(data):
-                self._on(event)
+            for piece in self._frames.feed(data):
+                for event in self._h2.receive_data(piece):
+                    self._on(event)
         except (ProtocolError, FrameTooLong) as error:
             spoken = "HTTP/1.1" if data.startswith(b"HTTP/1") else f"bad HTTP/2 ({error})"
             self._fail(BadResponse(f"{self.endpoint} speaks {spoken}, and backend-protocol GRPC needs HTTP/2"))

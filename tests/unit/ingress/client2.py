@@ -94,6 +94,11 @@ class Client2:
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         await self.flush()
 
+    @property
+    def acks(self) -> int:
+        """Answers to our PINGs so far."""
+        return sum(isinstance(each, events.PingAckReceived) for each in self.heard)
+
     async def until(self, wanted: Callable[[events.Event], bool]) -> events.Event:
         """Wait for an event; it may be there already.
 

@@ -119,18 +119,27 @@ def test_trailers() -> None:
     assert found == [(b"grpc-status", b"grpc-status", b"0")]
 
 
-@given(st.lists(st.integers(0, MAX_FRAME), max_size=8), st.lists(st.integers(1, 40_000), max_size=20))
-def test_frames_are_watched_however_they_come(sizes: list[int], cuts: list[int]) -> None:
-    """Frames of allowed lengths pass in pieces of any size; one that is longer is told by its first bytes."""
-    data = b"x" * 24 + b"".join(size.to_bytes(3, "big") + b"\0" * (6 + size) for size in sizes)
+@given(st.lists(st.tuples(st.integers(0, MAX_FRAME), st.booleans()), max_size=8), st.lists(st.integers(1, 40_000)))
+def test_frames_are_watched_however_they_come(frames: list[tuple[int, bool]], cuts: list[int]) -> None:
+    """In pieces of any size: all passes, cut after each GOAWAY; a frame that is too long is told by its length."""
+    data = b"x" * 24
+    ends = []
+    for size, goaway in frames:
+        data += size.to_bytes(3, "big") + (b"\7" if goaway else b"\0") + b"\0" * (5 + size)
+        if goaway:
+            ends.append(len(data))
     watch = Frames(preface=24)
+    pieces: list[bytes] = []
+    rest = data
     for cut in (*cuts, len(data)):
-        watch.feed(data[:cut])
-        data = data[cut:]
+        pieces += watch.feed(rest[:cut])
+        rest = rest[cut:]
+    assert b"".join(pieces) == data
+    assert set(ends) <= {sum(map(len, pieces[: count + 1])) for count in range(len(pieces))}
     for piece in (b"\0", b"\x40"):
         watch.feed(piece)
     with pytest.raises(FrameTooLong):
-        watch.feed(b"\x01")
+        watch.feed(b"\x01\0")
 
 
 def test_a_budget_fills_up_again() -> None:

@@ -5,7 +5,10 @@ import pytest
 from ..support import draft
 
 
-@pytest.mark.parametrize(("written", "protocol"), [("https", "HTTPS"), ("HTTP", "HTTP"), ("AUTO_HTTP", "HTTP")])
+@pytest.mark.parametrize(
+    ("written", "protocol"),
+    [("https", "HTTPS"), ("HTTP", "HTTP"), ("AUTO_HTTP", "HTTP"), ("gRPC", "GRPC"), ("GRPCS", "GRPCS")],
+)
 def test_protocols(written: str, protocol: str) -> None:
     """In either case."""
     assert draft(backend_protocol=written).options().protocol == protocol
