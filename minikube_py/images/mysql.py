@@ -30,7 +30,7 @@ _VERSION = "8.4.0-minikube-py"
 
 _ITEM = re.compile(
     r"""\s*(?:@@(?:global\.|session\.)?(?P<variable>\w+)|(?P<function>\w+)\s*\(\s*\)|(?P<number>-?\d+)
-    |'(?P<text>[^']*)'|"(?P<text2>[^"]*)"|(?P<keyword>current_timestamp|current_user))
+    |'(?P<text>[^']*)'|"(?P<text2>[^"]*)"|(?P<keyword>current_timestamp|current_user|null))
     (?:\s+(?:as\s+)?(?P<alias>\w+|`[^`]*`|'[^']*'))?\s*(?:,|$)""",
     re.VERBOSE | re.IGNORECASE,
 )
@@ -89,7 +89,7 @@ def options(files: Sequence[str], flags: Sequence[str] = ()) -> dict[str, str]:
     return found
 
 
-Row = Sequence[tuple[str, str | None]]
+Row = Sequence[tuple[str, str | int | None]]
 """Column names and values."""
 
 
@@ -101,13 +101,14 @@ def question(sql: str, server: Server, user: str, database: str | None, now: flo
         return None
     text = re.sub(r"\s+limit\s+\d+$", "", text[head.end() :], flags=re.IGNORECASE)
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now))
-    functions: dict[str, str | None] = {
-        "connection_id": "1",
+    functions: dict[str, str | int | None] = {
+        "connection_id": 1,
         "curdate": clock[:10],
         "current_timestamp": clock,
         "current_user": f"{user}@%",
         "curtime": clock[11:],
         "database": database,
+        "null": None,
         "now": clock,
         "schema": database,
         "sysdate": clock,
@@ -115,25 +116,27 @@ def question(sql: str, server: Server, user: str, database: str | None, now: flo
         "utc_timestamp": clock,
         "version": _VERSION,
     }
-    row: list[tuple[str, str | None]] = []
+    row: list[tuple[str, str | int | None]] = []
     at = 0
     while at < len(text):
+        value: str | int | None
         match = _ITEM.match(text, at)
         if match is None:
             return None
         shown = text[at : match.end()].strip().rstrip(",").strip()
         at = match.end()
         if match["variable"]:
-            value = server.variable(match["variable"])
-            if value is None:
+            told = server.variable(match["variable"])
+            if told is None:
                 return None
+            value = int(told) if told.isdigit() else told
         elif name := match["function"] or match["keyword"]:
             if name.lower() not in functions:
                 return None
             value = functions[name.lower()]
         else:
-            value = next(one for one in (match["number"], match["text"], match["text2"]) if one is not None)
-            shown = value
+            shown = next(one for one in (match["number"], match["text"], match["text2"]) if one is not None)
+            value = int(shown) if match["number"] else shown
         row.append((match["alias"].strip("`'") if match["alias"] else shown, value))
     return row or None
 
@@ -170,11 +173,15 @@ def _text(value: str) -> bytes:
 
 
 def _rows(row: Row) -> list[bytes]:
-    """Return the payloads of a result with one row."""
-    kind = struct.pack("<HIBHB", 45, 1024, 253, 0, 0)
-    columns = [_text("def") + _text("") * 3 + _text(name) + _text("") + b"\x0c" + kind + b"\0\0" for name, _ in row]
-    values = b"".join(b"\xfb" if value is None else _text(value) for _, value in row)
-    return [bytes((len(row),)), *columns, _EOF, values, _EOF]
+    """Return the payloads of a result with one row: BIGINT and VARCHAR columns, the values as text."""
+
+    def column(name: str, value: str | int | None) -> bytes:
+        kind = 8 if isinstance(value, int) else 253
+        texts = _text("def") + _text("") * 3 + _text(name) + _text("")
+        return texts + b"\x0c" + struct.pack("<HIBHB", 45, 1024, kind, 0, 0) + b"\0\0"
+
+    values = b"".join(b"\xfb" if value is None else _text(str(value)) for _, value in row)
+    return [bytes((len(row),)), *(column(name, value) for name, value in row), _EOF, values, _EOF]
 
 
 def _login(payload: bytes) -> tuple[str, str | None]:

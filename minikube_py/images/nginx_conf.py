@@ -8,10 +8,37 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Location", "Server", "choose", "interpolate", "load", "parse"]
+__all__ = ["Configuration", "Location", "Rewrite", "Routed", "Server", "choose", "interpolate", "load", "parse"]
 
 Directive = tuple[list[str], "list[Directive] | None"]
 """Words, and the block that follows them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """`rewrite regex replacement [last|break|redirect|permanent]`."""
+
+    pattern: re.Pattern[str]
+    replacement: str
+    flag: str = ""
+
+    def apply(self, uri: str) -> str | None:
+        """Return the new URI (or URL); None where the pattern doesn't match."""
+        match = self.pattern.search(uri)
+        if match is None:
+            return None
+        return re.sub(
+            r"\$(\d)", lambda at: match[int(at[1])] or "" if int(at[1]) <= match.re.groups else "", self.replacement
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """Where a request goes: a location with the URI that rewrites made, or at once an answer."""
+
+    location: "Location"
+    uri: str
+    answer: tuple[int, str] | None = None
 
 
 @dataclass(slots=True)
@@ -19,12 +46,25 @@ class Location:
     modifier: str = ""
     path: str = "/"
     root: str = ""
+    alias: str = ""
+    try_files: tuple[str, ...] = ()
+    rewrites: list[Rewrite] = field(default_factory=list)
+    error_pages: dict[int, tuple[int | None, str]] = field(default_factory=dict)
+    """Status → (the status instead, where one is given; the page's URI)."""
+    stub_status: bool = False
+    autoindex: bool = False
     index: tuple[str, ...] = ()
     returned: tuple[int, str] | None = None
     proxy_pass: str = ""
     proxy_headers: list[tuple[str, str]] = field(default_factory=list)
     headers: list[tuple[str, str]] = field(default_factory=list)
     default_type: str = ""
+
+    def file(self, uri: str, root: str) -> str:
+        """Return the path of a file: below `root`, or with `alias` in place of the location's prefix."""
+        if self.alias:
+            return self.alias + uri.removeprefix(self.path)
+        return (self.root or root).rstrip("/") + uri
 
     def target(self, path_qs: str, variables: Mapping[str, str]) -> str:
         """Return the URL that `proxy_pass` means: with a path it replaces the location's prefix."""
@@ -47,11 +87,30 @@ class Server:
     headers: list[tuple[str, str]] = field(default_factory=list)
     locations: list[Location] = field(default_factory=list)
     base: Location = field(default_factory=Location)
+    certificate: tuple[str, str] = ("", "")
+    """Of `ssl_certificate` and its key."""
+    tls_ports: tuple[int, ...] = ()
+
+    def route(self, uri: str) -> Routed:
+        """Follow rewrites from location to location; nginx gives up after ten rounds with 500."""
+        if self.base.returned:
+            return Routed(self.base, uri, self.base.returned)
+        found = _rewritten(self.base, uri)
+        for _ in range(10):
+            if found.answer is not None:
+                return found
+            location = self.location(found.uri)
+            before, found = found.uri, _rewritten(location, found.uri)
+            if found.answer is not None or found.uri == before or found.location is location:
+                return Routed(location, found.uri, found.answer or location.returned)
+        return Routed(self.base, found.uri, (500, ""))
+
+    def named(self, name: str) -> Location | None:
+        """Return the location `@name`."""
+        return next((at for at in self.locations if at.path == name), None)
 
     def location(self, path: str) -> Location:
         """Choose as nginx: exact, `^~`, first matching regular expression, longest prefix."""
-        if self.base.returned:
-            return self.base
         if exact := next((at for at in self.locations if at.modifier == "=" and at.path == path), None):
             return exact
         prefixes = [at for at in self.locations if at.modifier in ("", "^~") and path.startswith(at.path)]
@@ -100,25 +159,59 @@ _QUIET = frozenset(
 """Directives whose absence nobody would notice here."""
 
 
-def load(texts: Mapping[str, str], default_port: int) -> tuple[list[Server], list[str]]:
-    """Return the servers of all files (or the default one) and the names of directives without effect."""
-    servers: list[Server] = []
+@dataclass(slots=True)
+class Configuration:
+    """What is honoured of a configuration."""
+
+    servers: list[Server]
+    upstreams: dict[str, list[str]] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+    """Names of directives without effect."""
+
+
+def load(texts: Mapping[str, str], default_port: int) -> Configuration:
+    """Return the servers of all files, or the default one."""
+    found = Configuration([])
     ignored: dict[str, None] = {}
     for text in texts.values():
-        for words, block in _servers(parse(text)):
-            del words
-            servers.append(_server(block or [], default_port, ignored))
-    if not servers:
-        servers = [Server(ports=(default_port,), default=True)]
-    return servers, [name for name in ignored if name not in _QUIET]
+        for words, block in _blocks(parse(text)):
+            if words[0] == "upstream" and len(words) > 1:
+                hosts = [inner[1] for inner, _ in block if inner[:1] == ["server"] and len(inner) > 1]
+                found.upstreams[words[1]] = hosts
+            else:
+                found.servers.append(_server(block, default_port, ignored))
+    if not found.servers:
+        found.servers = [Server(ports=(default_port,), default=True)]
+    found.ignored = [name for name in ignored if name not in _QUIET]
+    return found
 
 
-def _servers(directives: Iterable[Directive]) -> Iterable[Directive]:
+def _blocks(directives: Iterable[Directive]) -> Iterable[tuple[list[str], list[Directive]]]:
     for words, block in directives:
-        if words[:1] == ["server"] and block is not None:
+        if words[:1] in (["server"], ["upstream"]) and block is not None:
             yield words, block
         elif words[:1] == ["http"] and block is not None:
-            yield from _servers(block)
+            yield from _blocks(block)
+
+
+def _rewritten(location: Location, uri: str) -> Routed:
+    """Apply a location's rewrites; a Routed of that location means that no further one is looked for."""
+    start = uri
+    for rule in location.rewrites:
+        changed = rule.apply(uri)
+        if changed is None:
+            continue
+        if rule.flag in ("redirect", "permanent") or changed.startswith(("http://", "https://")):
+            return Routed(location, uri, (301 if rule.flag == "permanent" else 302, changed))
+        uri = changed.partition("?")[0]
+        if rule.flag == "break":
+            return Routed(location, uri)
+        if rule.flag == "last":
+            break
+    return Routed(_UNDECIDED if uri != start else location, uri)
+
+
+_UNDECIDED = Location()
 
 
 def _server(block: Sequence[Directive], default_port: int, ignored: dict[str, None]) -> Server:
@@ -129,7 +222,13 @@ def _server(block: Sequence[Directive], default_port: int, ignored: dict[str, No
                 port = address.rpartition(":")[2]
                 if port.isdigit() and not address.startswith("["):
                     server.ports = tuple(dict.fromkeys((*server.ports, int(port))))
+                    if "ssl" in options:
+                        server.tls_ports = (*server.tls_ports, int(port))
                 server.default = server.default or "default_server" in options
+            case ["ssl_certificate", name]:
+                server.certificate = (name, server.certificate[1])
+            case ["ssl_certificate_key", name]:
+                server.certificate = (server.certificate[0], name)
             case ["server_name", *names]:
                 server.names = tuple(names)
             case ["root", root]:
@@ -142,7 +241,7 @@ def _server(block: Sequence[Directive], default_port: int, ignored: dict[str, No
                 server.headers.append((name, value))
             case ["location", *matcher] if inner is not None:
                 server.locations.append(_location(matcher, inner, ignored))
-            case ["return", *_]:
+            case ["return" | "rewrite" | "error_page" | "try_files" | "autoindex", *_]:
                 _apply(server.base, words, ignored)
             case [name, *_]:
                 ignored[name] = None
@@ -159,6 +258,22 @@ def _location(matcher: Sequence[str], block: Sequence[Directive], ignored: dict[
 
 def _apply(location: Location, words: Sequence[str], ignored: dict[str, None]) -> None:
     match list(words):
+        case ["alias", alias]:
+            location.alias = alias
+        case ["try_files", *names]:
+            location.try_files = tuple(names)
+        case ["rewrite", pattern, replacement, *flags]:
+            try:
+                location.rewrites.append(Rewrite(re.compile(pattern), replacement, flags[0] if flags else ""))
+            except re.error:
+                ignored[f"rewrite {pattern}"] = None
+        case ["error_page", *statuses, uri]:
+            instead = next((int(one[1:]) for one in statuses if re.fullmatch(r"=\d+", one)), None)
+            location.error_pages.update({int(one): (instead, uri) for one in statuses if one.isdigit()})
+        case ["stub_status", *_]:
+            location.stub_status = True
+        case ["autoindex", value]:
+            location.autoindex = value == "on"
         case ["root", root]:
             location.root = root
         case ["index", *names]:

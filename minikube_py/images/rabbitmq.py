@@ -42,12 +42,23 @@ def _method(class_: int, method: int, arguments: bytes = b"") -> bytes:
     return struct.pack("!HH", class_, method) + arguments
 
 
+_CAPABILITIES = b"".join(
+    _short(name) + b"t\x01"
+    for name in ("publisher_confirms", "basic.nack", "consumer_cancel_notify", "connection.blocked")
+)
+_PROPERTIES = (
+    ("product", b"S", _long("RabbitMQ (minikube-py stand-in)")),
+    ("version", b"S", _long("3.13.0")),
+    ("capabilities", b"F", struct.pack("!I", len(_CAPABILITIES)) + _CAPABILITIES),
+)
+
+
 async def _handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     if await reader.readexactly(8) != b"AMQP\x00\x00\x09\x01":
         writer.write(b"AMQP\x00\x00\x09\x01")
         return
-    product = _short("product") + b"S" + _long("RabbitMQ (minikube-py stand-in)")
-    start = b"\x00\x09" + struct.pack("!I", len(product)) + product + _long("PLAIN AMQPLAIN") + _long("en_US")
+    table = b"".join(_short(name) + kind + value for name, kind, value in _PROPERTIES)
+    start = b"\x00\x09" + struct.pack("!I", len(table)) + table + _long("PLAIN AMQPLAIN") + _long("en_US")
     writer.write(_frame(0, _method(_CONNECTION, 10, start)))
     while True:
         kind, channel, size = struct.unpack("!BHI", await reader.readexactly(7))

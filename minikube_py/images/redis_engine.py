@@ -7,6 +7,7 @@ Source: https://redis.io/docs/latest/develop/reference/protocol-spec/
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from fnmatch import fnmatchcase
 from typing import Any
 
 import redis
@@ -78,6 +79,18 @@ def _request(words: list[bytes]) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
 
 
+_CONFIG = {
+    "appendonly": "no",
+    "databases": "16",
+    "maxmemory": "0",
+    "maxmemory-policy": "noeviction",
+    "notify-keyspace-events": "",
+    "save": "",
+    "timeout": "0",
+}
+"""What CONFIG GET tells; CONFIG SET is accepted without effect."""
+
+
 def _own_answer(server: FakeServer, words: list[bytes]) -> Any:
     """Answer what the engine doesn't know; None for all else."""
     match [words[0].upper(), *words[1:]]:
@@ -95,6 +108,17 @@ def _own_answer(server: FakeServer, words: list[bytes]) -> Any:
             return "\r\n".join("\r\n".join((f"# {name.capitalize()}", *lines, "")) for name, lines in parts).encode()
         case [b"ROLE"]:
             return [b"master", 0, []]
+        case [b"CONFIG", verb, *patterns] if verb.upper() == b"GET":
+            wanted = {pattern.decode("utf-8", "replace").lower() for pattern in patterns}
+            return {
+                name.encode(): value.encode()
+                for name, value in _CONFIG.items()
+                if any(fnmatchcase(name, pattern) for pattern in wanted)
+            }
+        case [b"CONFIG", verb, *_] if verb.upper() in (b"SET", b"RESETSTAT", b"REWRITE"):
+            return SimpleString(b"OK")
+        case [b"CLIENT", verb, *_] if verb.upper() == b"LIST":
+            return f"id=1 addr=127.0.0.1:0 name= db=0 clients={len(server.sockets)}\n".encode()
     return None
 
 

@@ -2,24 +2,39 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextvars import Context
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from minikube_py.client.runtime import Streams
 from minikube_py.cni.addresses import lease_slice
 from minikube_py.cni.fabric import Fabric
 from minikube_py.cni.ipam import Pool
-from minikube_py.cni.resolver import ResolvConf, StubResolver
+from minikube_py.cni.resolvconf import ResolvConf
+from minikube_py.cni.resolver import StubResolver
 from minikube_py.cni.types import OpenGate
+from minikube_py.images import exec as images_exec
 from minikube_py.images.catalog import Catalog
 from minikube_py.images.container import Container, PodInfo
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
 
 
 class Running:
     """One container that runs."""
 
-    def __init__(self, pods: "Pods", container: Container, task: asyncio.Task[Any], log: list[str]) -> None:
+    def __init__(
+        self, pods: "Pods", container: Container, task: asyncio.Task[Any], log: list[str], context: Context
+    ) -> None:
+        self._context = context
         self.container = container
         self.task = task
         self._pods = pods
@@ -48,6 +63,21 @@ class Running:
         answer = await asyncio.wait_for(reader.read(), 5)
         writer.close()
         return answer
+
+    async def exec(self, *argv: str) -> Result:
+        """Run a command in the container, as kubectl exec does."""
+        out, err = bytearray(), bytearray()
+
+        async def to_out(data: bytes) -> None:
+            out.extend(data)
+
+        async def to_err(data: bytes) -> None:
+            err.extend(data)
+
+        code = await asyncio.get_running_loop().create_task(
+            images_exec.execute(self.container, argv, Streams(None, to_out, to_err)), context=self._context.copy()
+        )
+        return Result(code, out.decode(), err.decode())
 
     async def end(self) -> int:
         """Send SIGTERM; return the exit code."""
@@ -104,7 +134,7 @@ class Pods:
         up.cancel()
         if task.done() and task.exception():
             raise task.exception()  # type: ignore[misc]
-        running = Running(self, container, task, log)
+        running = Running(self, container, task, log, namespace.context)
         self._running.append((namespace, running))
         return running
 

@@ -3,6 +3,9 @@
 import asyncio
 import struct
 
+import pytest
+
+from minikube_py.images import mysql, postgres
 from minikube_py.images.mongo import bson
 
 from .pods import Pods, Running
@@ -97,3 +100,99 @@ async def test_rabbitmq(pods: Pods) -> None:
     assert (closed[:2], b"stand-in" in closed[2]) == ((10, 50), True)
     writer.close()
     assert (await pod.get("/api/healthchecks/node", 15672)).json()["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("sql", "row"),
+    [
+        ("SELECT 1", [("1", 1)]),
+        ("select @@server_id, NOW();", [("@@server_id", 101), ("NOW()", "1970-01-02 00:00:00")]),
+        ("SELECT VERSION() AS v, 'x'", [("v", "8.4.0-minikube-py"), ("x", "x")]),
+        ("SELECT @@version_comment LIMIT 1", [("@@version_comment", "minikube-py stand-in")]),
+        ("SELECT DATABASE(), user()", [("DATABASE()", None), ("user()", "root@%")]),
+        ("SELECT * FROM t", None),
+        ("SELECT 1 FROM t", None),
+        ("SELECT sleep(5)", None),
+    ],
+)
+def test_mysql_tells_of_itself(sql: str, row: list[tuple[str, object]] | None) -> None:
+    """Questions about the server have an answer, questions about data have none."""
+    server = mysql.Server("db-1", mysql.options(["[client]\nport=1\n[mysqld]\nserver-id=101\nsuper-read-only\n"]))
+    assert mysql.question(sql, server, "root", None, 86400.0) == row
+    assert server.read_only
+
+
+@pytest.mark.parametrize(
+    ("sql", "row"),
+    [
+        ("SELECT 1", [("?column?", "1")]),
+        ("select 1 as one, current_user", [("one", "1"), ("current_user", "me")]),
+        ("SELECT pg_catalog.version()", [("version", "PostgreSQL 16.4 (minikube-py stand-in)")]),
+        ("SHOW server_version", [("server_version", "16.4")]),
+        ("select pg_is_in_recovery();", [("pg_is_in_recovery", "f")]),
+        ("SELECT * FROM t", None),
+        ("show everything", None),
+    ],
+)
+def test_postgres_tells_of_itself(sql: str, row: list[tuple[str, str]] | None) -> None:
+    """Questions about the server have an answer, questions about data have none."""
+    found = postgres.question(sql, {"user": "me"}, 0.0)
+    assert (found and [(column.name, column.value) for column in found]) == row
+
+
+async def test_a_real_client_of_postgres(pods: Pods) -> None:
+    """asyncpg, which only uses the extended protocol: values of their types, and a refusal that leaves it usable."""
+    asyncpg = pytest.importorskip("asyncpg")
+    pod = await pods.run("postgres:16")
+    host, port = pods.fabric.real_address(pod.ip, 5432)
+    connection = await asyncpg.connect(host=host, port=port, user="me", password="x", database="shop")
+    try:
+        assert await connection.fetchval("SELECT 1") == 1
+        assert tuple(await connection.fetchrow("SELECT true, current_database()")) == (True, "shop")
+        async with connection.transaction():
+            with pytest.raises(asyncpg.FeatureNotSupportedError, match="stand-in"):
+                await connection.fetch("SELECT * FROM t WHERE a = $1", 1)
+            assert await connection.fetchval("SELECT 1") == 1
+    finally:
+        await connection.close()
+
+
+CLIENTS = {
+    "mysqladmin": ("mysql:8", ["mysqladmin", "ping", "-uroot", "-psecret"], 0, "mysqld is alive\n"),
+    "mysql": (
+        "mysql:8",
+        ["mysql", "-h", "127.0.0.1", "-e", "SELECT 1; SELECT @@server_id"],
+        0,
+        "1\n1\n@@server_id\n1\n",
+    ),
+    "mysql, refused": ("mysql:8", ["mysql", "-e", "CREATE DATABASE d"], 1, ""),
+    "mongosh": ("mongo:7", ["mongosh", "--quiet", "--eval", "db.adminCommand('ping')"], 0, "{ ok: 1 }\n"),
+    "mongosh, a field": ("mongo:7", ["mongosh", "--eval", 'db.runCommand({"ping": 1}).ok'], 0, "1\n"),
+    "rabbitmq-diagnostics": ("rabbitmq:3", ["rabbitmq-diagnostics", "ping"], 0, "Ping succeeded\n"),
+    "rabbitmqctl": ("rabbitmq:3", ["rabbitmqctl", "list_queues"], 64, ""),
+    "nobody there": ("redis:7", ["mysqladmin", "ping"], 1, ""),
+}
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+async def test_clients_of_probes_and_tutorials(name: str, pods: Pods) -> None:
+    """What manifests call inside of a database's container finds the stand-in beside it."""
+    image, argv, code, out = CLIENTS[name]
+    pod = await pods.run(image)
+    result = await pod.exec(*argv)
+    assert (result.code, result.out) == (code, out), result.err
+    assert out or "stand-in" in result.err or "not built in" in result.err or "Can't connect" in result.err
+
+
+async def test_replicated_mysql_clones_nothing(pods: Pods) -> None:
+    """The backup that a stand-in serves is an empty stream, which the next one takes."""
+    first = await pods.run(
+        "xtrabackup", command=("bash", "-c", "exec ncat --listen --keep-open --send-only 3307 -c 'xtrabackup --backup'")
+    )
+    box = await pods.run("xtrabackup", command=("sleep", "60"), name="pod-1")
+    for _ in range(100):
+        script = f"set -o pipefail; ncat --recv-only {first.ip} 3307 | xbstream -x -C /tmp && xtrabackup --prepare"
+        result = await box.exec("bash", "-c", script)
+        if not result.code:
+            break
+    assert (result.code, result.err) == (0, "completed OK!\n")

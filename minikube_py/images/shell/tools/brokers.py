@@ -117,7 +117,8 @@ async def _mongosh(p: Process) -> int:
         await p.err(f"MongoServerError: {answer.get('errmsg', answer)}\n")
         return 1
     field = "version" if name == "version" else (match["field"] or "")[1:]
-    await p.out(_shown(answer.get(field) if field else answer) + "\n")
+    value = answer.get(field) if field else answer
+    await p.out((value if isinstance(value, str) else _shown(value)) + "\n")
     return 0
 
 
