@@ -1,7 +1,8 @@
 """Contour with its Envoys.
 
 It differs: Envoy's pages, no redirect unless `force-ssl-redirect` asks for it, ImplementationSpecific is a prefix of
-the text or, with special characters, a regular expression. HTTPProxy (a CRD) is left out.
+the text or, with special characters, a regular expression. HTTPProxy is in
+`ingress.resources.httpproxy`.
 Source: https://projectcontour.io/docs/main/config/annotations/
 """
 
@@ -13,6 +14,7 @@ from minikube_py.ingress.annotations import Draft
 from minikube_py.ingress.flavors.flavor import Flavor, HTTPSRedirect, Latency, OnlyScheme, SetHeaders, ignore, literal
 from minikube_py.ingress.options import Options
 from minikube_py.ingress.pages import Style
+from minikube_py.ingress.resources import httpproxy
 from minikube_py.ingress.router import PathType
 from minikube_py.ingress.sources import Sources
 
@@ -75,4 +77,7 @@ FLAVOR = Flavor(
     read=read,
     paths=paths,
     container="envoy",
+    definitions=(httpproxy.DEFINITION,),
+    routes=httpproxy.compile_routes,
+    statuses={httpproxy.RESOURCE: httpproxy.status_of},
 )
