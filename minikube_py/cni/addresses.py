@@ -10,6 +10,8 @@ That is slice 0, for the first cluster of a machine. Slice k ≥ 1 packs all fou
 
 import errno
 import socket
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
@@ -20,8 +22,10 @@ __all__ = ["AddressRangeTaken", "Addresses", "RangeLock", "lease_slice"]
 _SLICES = tuple(chain(range(128, 200), range(20, 90)))
 """Second octets of slices 1, 2, …: clear of slice 0 and of 127.0.0.0/16, where other programs live."""
 
-_LOCK_PORT = 20047
-"""Any port that no pod uses on a node network's .1: who has it bound owns the slice; a dead owner's lock is gone."""
+_LOCK_PORT = 21100
+"""A range is locked by a bound socket on its first address, at this port plus its prefix length, so that everybody can
+see whose it is. Any port does that no pod listens on; the lock of a dead owner is gone."""
+_SOCKETS = "/proc/net/udp"
 
 
 class AddressRangeTaken(Exception):
@@ -95,16 +99,15 @@ class Addresses:
 
 
 class RangeLock:
-    """Holds a cluster's ranges for as long as it is open.
+    """Holds a cluster's ranges for as long as it is open: against the same ones, and (on Linux) against any overlap.
 
-    Ranges with the same first address exclude each other; that two of different ones overlap isn't noticed.
     Resource handling: one bound datagram socket each; the kernel frees them when the process ends, however it ends.
     """
 
     def __init__(self, addresses: Addresses) -> None:
         self._sockets: list[socket.socket] = []
         ranges = {
-            str(network[1]): (network, setting)
+            network: setting
             for network, setting in (
                 (addresses.load_balancers, "loadBalancerPool"),
                 (addresses.services, "serviceSubnet"),
@@ -113,23 +116,53 @@ class RangeLock:
             )
             if network.num_addresses > 1
         }
-        for first, (network, setting) in ranges.items():
-            held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            self._sockets.append(held)
-            try:
-                held.bind((first, _LOCK_PORT))
-            except OSError as error:
-                self.close()
-                if error.errno != errno.EADDRINUSE:
-                    raise
-                raise AddressRangeTaken(
-                    f"the address range {network} belongs to another running cluster (see: mkpy ls); "
-                    f"stop it, or leave networking.{setting} out so that a free range is taken"
-                ) from None
+        try:
+            for network, setting in ranges.items():
+                self._take(network, setting)
+            others = set(_held()) - ranges.keys()
+            for network, setting in ranges.items():
+                for other in others:
+                    if network.overlaps(other):
+                        raise _taken(network, setting, f"overlaps {other}, which")
+        except BaseException:
+            self.close()
+            raise
+
+    def _take(self, network: IPv4Network, setting: str) -> None:
+        held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sockets.append(held)
+        try:
+            held.bind((str(network[1]), _LOCK_PORT + network.prefixlen))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise _taken(network, setting) from None
 
     def close(self) -> None:
         for held in self._sockets:
             held.close()
+
+
+def _taken(network: IPv4Network, setting: str, how: str = "") -> AddressRangeTaken:
+    return AddressRangeTaken(
+        f"the address range {network} {how}{' ' if how else ''}belongs to another running cluster (see: mkpy ls); "
+        f"stop it, or leave networking.{setting} out so that a free range is taken"
+    )
+
+
+def _held() -> Iterator[IPv4Network]:
+    """Yield the ranges that this machine's clusters hold, ours too; nothing where the kernel doesn't tell."""
+    try:
+        with open(_SOCKETS) as file:
+            lines = file.readlines()[1:]
+    except OSError:
+        return
+    for line in lines:
+        address, _, port = line.split(maxsplit=2)[1].partition(":")
+        prefix = int(port, 16) - _LOCK_PORT
+        if 8 <= prefix <= 31:
+            with suppress(ValueError):  # some other program's socket
+                yield IPv4Network((socket.ntohl(int(address, 16)) - 1, prefix))
 
 
 def lease_slice() -> tuple[Addresses, RangeLock]:
