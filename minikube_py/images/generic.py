@@ -3,7 +3,7 @@
 It listens on every declared port (containerPorts, probe ports, targetPorts of Services) and says who it is, so that
 most public manifests come up and a caller sees which pod answered. One port speaks several languages: HTTP is
 answered in JSON (or plain text for who asks for it), a gRPC health check with SERVING, and lines of anything else
-are echoed. It has none of the real image's behaviour and says so in each answer.
+are echoed; all of that within TLS, too, for whoever begins so. It has none of the real image's behaviour and says so in each answer.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from minikube_py.images.container import Container
 from minikube_py.images.grpc_health import PREFACE, HealthServer
+from minikube_py.images.tls import CLIENT_HELLO, start_tls
 from minikube_py.images.web import HTTPServer, client_address
 
 if TYPE_CHECKING:
@@ -25,26 +26,31 @@ _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"PATCH ", b"OPTIO
 class _Sniffer(asyncio.Protocol):
     """Looks at a connection's first bytes and hands it to the protocol that speaks their language."""
 
-    def __init__(self, http: HTTPServer) -> None:
+    def __init__(self, http: HTTPServer, *, secure: bool = False) -> None:
         self._http = http
+        self._secure = secure
         self._seen = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def _choose(self) -> asyncio.Protocol | None:
-        """Return the protocol for what was seen, None while it could still be several."""
+        """Return the protocol for what was seen, itself for TLS, None while it could still be several."""
         if self._seen.startswith(_METHODS):
             return self._http.protocol()
         if self._seen.startswith(PREFACE[:14]):
             return HealthServer()
-        if len(self._seen) < 14 and any(start.startswith(self._seen) for start in (*_METHODS, PREFACE)):
+        if self._seen.startswith(CLIENT_HELLO) and not self._secure:
+            return self
+        if len(self._seen) < 14 and any(start.startswith(self._seen) for start in (*_METHODS, PREFACE, CLIENT_HELLO)):
             return None
         return _Echo()
 
     def data_received(self, data: bytes) -> None:
         self._seen += data
-        if (chosen := self._choose()) is not None:
+        if (chosen := self._choose()) is self:
+            start_tls(self._transport, _Sniffer(self._http, secure=True), self._seen)
+        elif chosen is not None:
             # We are in the pod's context here, so the new protocol inherits it.
             self._transport.set_protocol(chosen)
             chosen.connection_made(self._transport)

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from minikube_py.aiokit.selfsigned import self_signed
 from minikube_py.ingress.compile import Rules, TLSHost
 from minikube_py.ingress.sources import SECRETS, Sources
 
@@ -157,32 +158,5 @@ def context_of(pair: tuple[bytes, bytes]) -> ssl.SSLContext:
 
 def fake_certificate() -> tuple[bytes, bytes]:
     """Make ingress-nginx's self-signed default certificate."""
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Acme Co"),
-            x509.NameAttribute(NameOID.COMMON_NAME, "Kubernetes Ingress Controller Fake Certificate"),
-        ]
-    )
-    today = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(today - timedelta(days=1))
-        .not_valid_after(today + timedelta(days=365))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("ingress.local")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    name = "Kubernetes Ingress Controller Fake Certificate"
+    return self_signed(name, ["ingress.local"], organization="Acme Co")

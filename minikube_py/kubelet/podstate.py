@@ -159,9 +159,8 @@ class PodState:
         for spec in meta.spec(pod).get("ephemeralContainers") or ():
             if spec["name"] not in self._containers:
                 added = self._add(spec, Role.EPHEMERAL)
-                if self._sandbox and not self._terminating:
-                    added.starting = True
-                    commands.append(Start(added.name, 0))
+                if self._sandbox and not self._ending:
+                    self._start(added, commands)
         for spec in meta.spec(pod).get("containers") or ():  # an image may be changed in place: that restarts it
             container = self._containers.get(spec["name"])
             if container and container.spec is not spec:

@@ -17,6 +17,9 @@ __all__ = ["RequestRates", "Sampler"]
 _WINDOW = 150
 """Samples that are kept: 15 seconds, metrics-server's window."""
 
+_FEWEST = 50
+"""Samples: the first look at a cluster that is just starting is no third of a core."""
+
 _RATE_WINDOW = 15.0
 _SHORTEST = 1.0
 """Seconds: a rate over less says nothing."""
@@ -39,7 +42,7 @@ class Sampler:
         seen = self._seen.copy()
         counts = Counter(seen)
         share = _resident() // max(len(running), 1)
-        return {key: (counts["/".join(key)] / max(len(seen), 1), share) for key in running}
+        return {key: (counts["/".join(key)] / max(len(seen), _FEWEST), share) for key in running}
 
 
 class RequestRates:

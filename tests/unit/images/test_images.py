@@ -4,6 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
 from minikube_py.images.grpc_health import check
@@ -157,6 +158,15 @@ async def test_generic_speaks_http_lines_grpc_and_udp(pods: Pods) -> None:
     assert await pod.talk(b"hello\n", 8080) == b"hello\n"
     assert await check(pod.ip, 8080) == (True, "service healthy")
     assert await _datagram(pod, 8125, b"m:1|c") == b"m:1|c"
+
+
+async def test_generic_speaks_tls_to_who_begins_it(pods: Pods) -> None:
+    """On the same port a caller that begins TLS gets HTTP within it, under a certificate that nobody signed."""
+    pod = await pods.run("acme/secure", ports=(8443,))
+    host, port = pods.fabric.real_address(pod.ip, 8443)
+    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+        assert (await client.get(f"https://{host}:{port}/x")).json()["path"] == "/x"
+    assert (await pod.get("/y", 8443)).json()["path"] == "/y"
 
 
 async def test_generic_opens_more_ports_on_request(pods: Pods) -> None:
