@@ -87,13 +87,16 @@ class LineLog:
                 self._changed = asyncio.Event()
             await self._changed.wait()
 
-    async def listen(self, *, unfinished: bool = False) -> AsyncIterator[str]:
+    async def listen(self, *, unfinished: bool = False, past: bool = False) -> AsyncIterator[str]:
         """Yield text as it is written from now on, in the writer's portions, until the log is closed.
 
-        With `unfinished`, the last line comes first if it has no end yet: a prompt, for one.
+        With `unfinished`, the last line comes first if it has no end yet: a prompt, for one. With `past`, all that is
+        kept comes first.
         """
         texts: asyncio.Queue[str | None] = asyncio.Queue()
-        if unfinished:
+        for line in self._lines if past else ():
+            texts.put_nowait(f"{line.text}\n")
+        if unfinished or past:
             for rest in self._partial.values():
                 texts.put_nowait(rest)
         if self._closed:

@@ -116,8 +116,9 @@ class KubeletRuntime:
     async def attach(self, namespace: str, pod: str, container: str, streams: Streams) -> int:
         """Join the main process: its output from now on, and its stdin if the manifest has one.
 
-        The code is 0 however the process ends: to attach is to watch it, as with a real runtime. With `stdinOnce` the
-        end of the first visitor's input is the end of the process's.
+        The code is 0 however the process ends: to attach is to watch it, as with a real runtime. With `stdinOnce`
+        (kubectl run -i) the end of the first visitor's input is the end of the process's, and the first visitor gets
+        what was written before, too: programs here are quicker than a client can attach.
         """
         worker, instance = self._running(namespace, pod, container)
         assert instance.task is not None
@@ -130,7 +131,9 @@ class KubeletRuntime:
                 name=f"attach {namespace}/{pod}/{container}",
             )
         try:
-            async for text in instance.log.listen(unfinished=instance.container.tty):
+            first = not instance.container.extra.get("attached") and _stdin_once(worker.pod, container)
+            instance.container.extra["attached"] = True
+            async for text in instance.log.listen(unfinished=instance.container.tty, past=first):
                 if instance.container.tty:  # what a terminal does with the end of a line
                     text = text.replace("\r\n", "\n").replace("\n", "\r\n")
                 await streams.stdout(text.encode("utf-8", "surrogateescape"))

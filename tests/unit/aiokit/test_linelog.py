@@ -29,3 +29,11 @@ async def test_a_closed_log_has_nothing_to_listen_to() -> None:
     log = LineLog()
     log.close(1.0)
     assert [text async for text in log.listen()] == []
+
+
+async def test_a_listener_may_ask_for_what_was_before() -> None:
+    """All kept lines, then the unfinished one, then what follows."""
+    log = LineLog()
+    log.write("a\nb\n> ", 0.0)
+    log.close(0.0)
+    assert "".join([text async for text in log.listen(past=True)]) == "a\nb\n> \n"
