@@ -16,6 +16,7 @@ from minikube_py.ingress.accesslog import Record, line
 from minikube_py.ingress.forwarding import (
     Fields,
     answer_head,
+    beginning,
     filtered_head,
     interim_fields,
     preamble,
@@ -25,7 +26,7 @@ from minikube_py.ingress.forwarding import (
 )
 from minikube_py.ingress.http1 import Framing, Head, chunk, encode_head, last_chunk
 from minikube_py.ingress.options import Call
-from minikube_py.ingress.pages import http_date
+from minikube_py.ingress.pages import http_date, page
 from minikube_py.ingress.pool import Closed, Connection
 from minikube_py.ingress.proxy import transport_security
 from minikube_py.ingress.router import Endpoint, Location, Match, normalize_path
@@ -42,6 +43,8 @@ _MAX_HEAD = 8190
 """Bytes; larger heads are aiohttp's business (and limit)."""
 _MAX_BODY = 64 * 1024
 """Bytes; larger bodies are streamed, by aiohttp's way."""
+_HEAD_TIMEOUT = 60.0
+"""Seconds from the first byte of a request's head to its last (ingress-nginx: client-header-timeout 60)."""
 _BODY_PATIENCE = 5.0
 """Seconds without a byte after which an unfinished body is aiohttp's business, with its limits."""
 _MAX_PENDING = 64 * 1024
@@ -52,6 +55,7 @@ class Caller(asyncio.Protocol):
     """What one caller's connection is to the loop."""
 
     __slots__ = (
+        "_beginning",
         "_begun",
         "_call",
         "_chunked",
@@ -91,7 +95,7 @@ class Caller(asyncio.Protocol):
         self._method = ""
         self._host = ""
         self._started = 0.0
-        self._begun = self._chunked = self._close = self._paused = False
+        self._beginning = self._begun = self._chunked = self._close = self._paused = False
         self.remote = ""
         self.idle_since = 0.0
         """When the last answer ended; the connection may stay idle as long as nginx lets it."""
@@ -163,6 +167,8 @@ class Caller(asyncio.Protocol):
             self._pending += data
             if len(self._pending) > _MAX_PENDING and self._transport is not None:
                 self._transport.pause_reading()
+        elif self._beginning:
+            self._next(self._data + data)
         elif self._missing:
             self._data += data[: self._missing]
             rest = data[self._missing :]
@@ -179,7 +185,14 @@ class Caller(asyncio.Protocol):
 
     def _next(self, data: bytes) -> None:
         end = data.find(b"\r\n\r\n") + 4
-        if 4 <= end <= _MAX_HEAD and (first := simple_line(data)) is not None:
+        if end < 4 and len(data) <= _MAX_HEAD and beginning(data):
+            if not self._beginning:
+                self._beginning = True
+                self.idle_since = self._front.clock.now()
+            self._data = data
+            return
+        self._beginning = False
+        if self._front.relay and 4 <= end <= _MAX_HEAD and (first := simple_line(data)) is not None:
             method, target, at = first
             fields = simple_fields(data[at:end])
             if fields is not None:
@@ -443,8 +456,20 @@ class Caller(asyncio.Protocol):
         """Close the connection if nothing was said for `keep_alive`, or taken for `send` seconds."""
         if self.stalled_since is not None and self.stalled_since < now - send:
             self.abort()
+        elif self._beginning and self.idle_since < now - _HEAD_TIMEOUT:
+            self._give_up(now)
         elif self.idle_since < now - (_BODY_PATIENCE if self._missing else keep_alive):
             self.close_if_idle()
+
+    def _give_up(self, now: float) -> None:
+        """Tell a caller that takes too long over its request's head, as nginx does."""
+        assert self._transport is not None
+        proxy = self._front.proxy
+        made = page(408, f"the head of the request did not come within {_HEAD_TIMEOUT:g} s", now=now, style=proxy.style)
+        head = encode_head(made.status, made.reason, made.fields)
+        self._transport.write(head + b"Connection: close\r\n\r\n" + made.body)
+        self._transport.close()
+        proxy.write(line(Record(self.remote, "", made.status, len(made.body)), now) + "\n")
 
     def close_if_idle(self) -> None:
         if self._missing:

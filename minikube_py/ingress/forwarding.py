@@ -22,6 +22,7 @@ __all__ = [
     "NOT_RETURNED",
     "Fields",
     "answer_head",
+    "beginning",
     "filtered_head",
     "interim_fields",
     "preamble",
@@ -65,6 +66,8 @@ HOST = re.compile(r"(?:[A-Za-z0-9._\-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[!-\"$-~]*) HTTP/1\.1\r\n")
 _FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n")
 _NOT_SIMPLE = frozenset({b"transfer-encoding", b"upgrade", b"expect", b"x-request-id"})
+_BEGINNING = re.compile(rb"[\r\n]*[A-Z-]{0,20}(?: |\Z)")
+_BARE_FEED = re.compile(rb"(?<!\r)\n|\r[^\n]")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 _MAX_FIELDS = 100
 
@@ -124,6 +127,11 @@ class Fields:
     """X-Forwarded-For as it came."""
     headers: Mapping[str, str]
     """All of them, by name in any case."""
+
+
+def beginning(data: bytes) -> bool:
+    """Tell whether more bytes may make this a request's head; if not, llhttp says at once what is wrong."""
+    return _BEGINNING.match(data) is not None and _BARE_FEED.search(data.lstrip(b"\r\n")) is None
 
 
 def simple_line(data: bytes) -> tuple[str, str, int] | None:

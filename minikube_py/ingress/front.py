@@ -89,7 +89,8 @@ class Front(Server):
         """No answer leaves its connection open any more."""
         self.callers: set[Caller] = set()
         self.multiplexed: set[Connection2] = set()
-        self._relay = relay
+        self.relay = relay
+        """Simple requests don't go aiohttp's way."""
         self._keepalive_timeout = keepalive_timeout
         self._timer: Timer | None = None
 
@@ -99,8 +100,9 @@ class Front(Server):
     def negotiated(self, transport: asyncio.BaseTransport) -> Any:
         """Return the protocol that caller and listener have agreed on (ALPN)."""
         tls = transport.get_extra_info("ssl_object")
-        if tls is None or tls.selected_alpn_protocol() != "h2":
-            return self.http1()
+        return self.http1() if tls is None or tls.selected_alpn_protocol() != "h2" else self.http2()
+
+    def http2(self) -> Any:
         from minikube_py.ingress.callers2 import Connection2  # 40 ms, for whoever asks for it first
 
         self._watch()
@@ -108,7 +110,7 @@ class Front(Server):
 
     def http1(self) -> Any:
         self._watch()
-        return Caller(self) if self._relay else self.handler([])
+        return Caller(self)
 
     def _watch(self) -> None:
         if self._timer is None:
