@@ -4,12 +4,15 @@
     classes    which Ingresses are ours (pure)        backends   Service and port → endpoints (pure)
     options    settings, filters, phases              annotations/   one annotation = one file; the guide is there
     caller     one connection: simple requests        forwarding heads on their way through (pure)
-    front      aiohttp takes all other requests       proxy      one request, streamed both ways
-    pool       connections to pods                    http1      their answers, parsed (pure)
+    front      aiohttp takes all other requests       proxy      what all requests share
+    exchange   one request, streamed both ways: sending, relaying, tunnel (upgrades), subrequests
+    inbound    a request by any HTTP: inbound1, 2     outbound   its way to a pod: pool (HTTP/1.1), pool2 (gRPC)
+    callers2   a caller's HTTP/2 connection           http1, http2   what may be said in them (pure)
+    passthrough  TLS by name: passed on, or ended     sni        the name in a ClientHello (pure)
     tls        certificates by SNI                    server     `program()`: what runs in the controller's pod
     agent      status and Events                      health     /healthz and /metrics
     flavors/   the other controllers; one = one file  explain    the walk of a URL, in words (pure)
     gateway    the Gateway API: compile, table, agent, server, filters
 
-Left out: gRPC and HTTP/2, TLS passthrough, Lua and configuration snippets.
+Left out: HTTP/3, WebSocket over HTTP/2, Lua and configuration snippets.
 """

@@ -1,4 +1,4 @@
-"""One request: routed, filtered, sent to a pod, and its answer or a page of our own.
+"""One request, by whatever HTTP: routed, filtered, sent to a pod, and its answer or a page of our own.
 
 routing table ─► filters ─► `sending` (endpoints, retries, the body) ─► `relaying` or `tunnel`
 """

@@ -1,13 +1,14 @@
-"""What all requests of one controller share: pool, balancer, counters; and the request handler for aiohttp.
+"""What all requests of one controller share: pools, balancer, counters; and the request handler for aiohttp.
 
-    aiohttp (llhttp) ─► Exchange ─► RoutingTable.route ─► filters ─► endpoint ─► Connection ─► caller's transport
+    aiohttp (llhttp) ─► Inbound1 ┐
+    h2               ─► Inbound2 ┴► Exchange ─► RoutingTable.route ─► filters ─► endpoint ─► Outbound ─► Inbound
 
-aiohttp terminates HTTP and owns the caller's connection; the answer is written to its transport as it comes, without
+aiohttp terminates HTTP/1 and owns the caller's connection; the answer is written to its transport as it comes, without
 being built up as an aiohttp response (that would cost more than the rest together).
 
 Error handling: refused or broken → 502 (after other endpoints were tried), silent → 504, no endpoint → 503, no rule →
 404; each page says why. An answer that breaks off half-way breaks off for the caller too: its connection is closed.
-Left out: trailers are dropped, 1xx of a backend are not passed on (as nginx), upgrades other than WebSocket.
+Left out: trailers of HTTP/1.1 requests (nginx drops them too; HTTP/2's are passed on).
 """
 
 import asyncio
