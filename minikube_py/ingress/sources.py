@@ -22,9 +22,14 @@ NAMESPACES = "namespaces"
 GATEWAY_CLASSES = "gatewayclasses.gateway.networking.k8s.io"
 GATEWAYS = "gateways.gateway.networking.k8s.io"
 ROUTES = "httproutes.gateway.networking.k8s.io"
+GRPC_ROUTES = "grpcroutes.gateway.networking.k8s.io"
+TLS_ROUTES = "tlsroutes.gateway.networking.k8s.io"
+TCP_ROUTES = "tcproutes.gateway.networking.k8s.io"
+GATEWAY_ROUTES = (ROUTES, GRPC_ROUTES, TLS_ROUTES, TCP_ROUTES)
+"""What a Gateway serves."""
 GRANTS = "referencegrants.gateway.networking.k8s.io"
 RESOURCES = (INGRESS_CLASSES, INGRESSES, SERVICES, SLICES, SECRETS, CONFIG_MAPS)
-GATEWAY_RESOURCES = (GATEWAY_CLASSES, GATEWAYS, ROUTES, GRANTS, NAMESPACES, SERVICES, SLICES, SECRETS)
+GATEWAY_RESOURCES = (GATEWAY_CLASSES, GATEWAYS, *GATEWAY_ROUTES, GRANTS, NAMESPACES, SERVICES, SLICES, SECRETS)
 """What a Gateway is made of."""
 
 _SERVICE_NAME = "kubernetes.io/service-name"

@@ -13,7 +13,7 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client import Action, Change, Create, Delete, Event, Update, UpdateStatus, View
 from minikube_py.ingress.gateway import provision
-from minikube_py.ingress.sources import GATEWAY_CLASSES, GATEWAY_RESOURCES, GATEWAYS, ROUTES, SLICES, Sources
+from minikube_py.ingress.sources import GATEWAY_CLASSES, GATEWAY_RESOURCES, GATEWAY_ROUTES, GATEWAYS, SLICES, Sources
 
 if TYPE_CHECKING:
     from minikube_py.ingress.gateway.compile import Compiled
@@ -38,6 +38,7 @@ CONTROLLERS = frozenset(
 """Whose classes are served: what manifests for these implementations say keeps its meaning."""
 
 FEATURES = (
+    "GRPCRoute",
     "Gateway",
     "GatewayAddressEmpty",
     "GatewayHTTPListenerIsolation",
@@ -48,6 +49,7 @@ FEATURES = (
     "HTTPRoute303RedirectStatusCode",
     "HTTPRoute307RedirectStatusCode",
     "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendProtocolH2C",
     "HTTPRouteBackendProtocolWebSocket",
     "HTTPRouteBackendRequestHeaderModification",
     "HTTPRouteBackendTimeout",
@@ -67,6 +69,8 @@ FEATURES = (
     "HTTPRouteResponseHeaderModification",
     "HTTPRouteSchemeRedirect",
     "ReferenceGrant",
+    "TCPRoute",
+    "TLSRoute",
 )
 """Conformance features, by the suite's names, in order."""
 
@@ -200,9 +204,11 @@ class GatewayReconciler:
         shown = [{"type": "IPAddress", "value": each} for each in addresses]
         return _with_status(gateway, {**old, "addresses": shown, "conditions": conditions, "listeners": listeners})
 
-    def _routes(self, key: Key, found: Mapping[Key, Any], view: View, now: float, controller: str) -> Iterable[Action]:
+    def _routes(
+        self, key: Key, found: Mapping[tuple[str, Key], Any], view: View, now: float, controller: str
+    ) -> Iterable[Action]:
         """Write what became of each route's parentRefs; entries of a parent that is left or gone go."""
-        for route in view.list(ROUTES):
+        for route in (each for resource in GATEWAY_ROUTES for each in view.list(resource)):
             parents: Sequence[Mapping[str, Any]] = meta.status(route).get("parents") or ()
             ours = [
                 each
@@ -216,7 +222,7 @@ class GatewayReconciler:
                     "controllerName": controller,
                     "conditions": _conditions(route, mine.get(_ref(ref)) or {}, conditions, now),
                 }
-                for ref, conditions in found.get(meta.key(route), ())
+                for ref, conditions in found.get((str(route.get("kind")), meta.key(route)), ())
             ]
             if made or mine:
                 others = [each for each in parents if each not in ours]

@@ -2,11 +2,11 @@
 
     listeners ─► routes that each lets in ─► rules by port, listener and hostname ─► GatewayTable
 
-Left out: TLSRoute, TCPRoute, UDPRoute (their protocols are refused: UnsupportedProtocol), TLS passthrough.
+Left out: UDPRoute (its protocol is refused: UnsupportedProtocol), TLSRoute on a listener that ends TLS.
 Source: https://gateway-api.sigs.k8s.io/reference/spec/
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,15 +16,17 @@ from minikube_py.ingress.compile import Rules, TLSHost
 from minikube_py.ingress.gateway.listeners import Listener, intersect, read_listeners
 from minikube_py.ingress.gateway.references import ACCEPTED, GROUP, Condition
 from minikube_py.ingress.gateway.routes import RouteRules, age, read_route
-from minikube_py.ingress.gateway.table import GatewayTable, HostRules, Rule
+from minikube_py.ingress.gateway.table import GatewayTable, HostRules, Rule, Shares
 from minikube_py.ingress.router import BackendKey, Upstream
-from minikube_py.ingress.sources import GATEWAYS, ROUTES, SECRETS, Sources
+from minikube_py.ingress.sources import GATEWAY_ROUTES, GATEWAYS, SECRETS, Sources
 from minikube_py.ingress.tls import pair_of
 
-__all__ = ["Compiled", "Parent", "compile_gateway", "parent_of"]
+__all__ = ["Compiled", "Parent", "RouteKey", "compile_gateway", "parent_of", "route_key"]
 
 Parent = tuple[Mapping[str, Any], tuple[Condition, ...]]
 """A parentRef and what became of it."""
+RouteKey = tuple[str, Key]
+"""Kind and name of a route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,16 @@ class Compiled:
     listeners: tuple[Listener, ...] = ()
     attached: Mapping[str, int] = field(default_factory=dict)
     """Listener → how many routes it has."""
-    routes: Mapping[Key, tuple[Parent, ...]] = field(default_factory=dict)
-    """HTTPRoute → its parents of this Gateway."""
+    routes: Mapping[RouteKey, tuple[Parent, ...]] = field(default_factory=dict)
+    """Route → its parents of this Gateway."""
 
     @property
-    def ports(self) -> tuple[tuple[int, bool], ...]:
-        """(port, HTTPS) of the listeners that serve."""
-        return tuple(sorted({(each.port, each.protocol == "HTTPS") for each in self.listeners if each.serves}))
+    def ports(self) -> tuple[tuple[int, str], ...]:
+        """(port, how it is served: HTTP, TLS or TCP) of the listeners that serve."""
+        how = {"HTTPS": "TLS"}
+        return tuple(
+            sorted({(each.port, how.get(each.protocol, each.protocol)) for each in self.listeners if each.serves})
+        )
 
 
 def parent_of(route: Object, ref: Mapping[str, Any]) -> Key | None:
@@ -50,6 +55,10 @@ def parent_of(route: Object, ref: Mapping[str, Any]) -> Key | None:
     if (ref.get("group") or GROUP, ref.get("kind") or "Gateway") != (GROUP, "Gateway"):
         return None
     return Key(ref.get("namespace") or meta.namespace(route), str(ref.get("name")))
+
+
+def route_key(route: Object) -> RouteKey:
+    return str(route.get("kind")), meta.key(route)
 
 
 def compile_gateway(sources: Sources, key: Key) -> Compiled:
@@ -65,23 +74,25 @@ class _Compiler:
         self._key = meta.key(gateway)
         self._listeners = read_listeners(sources, gateway)
         self._rules: dict[int, dict[str, dict[str, list[Rule]]]] = {}
-        self._attached: dict[str, set[Key]] = {each.name: set() for each in self._listeners}
+        self._streams: dict[int, dict[str, Shares]] = {}
+        self._attached: dict[str, set[RouteKey]] = {each.name: set() for each in self._listeners}
         for each in self._listeners:
-            if each.serves:
+            if each.serves and each.protocol in ("HTTP", "HTTPS"):
                 self._rules.setdefault(each.port, {}).setdefault(each.hostname, {})
 
     def run(self) -> Compiled:
-        routes: dict[Key, tuple[Parent, ...]] = {}
+        routes: dict[RouteKey, tuple[Parent, ...]] = {}
         used: dict[BackendKey, None] = {}
         invalid: dict[BackendKey, Upstream] = {}
-        for route in sorted(self._sources.all(ROUTES).values(), key=age):
+        every = (route for resource in GATEWAY_ROUTES for route in self._sources.all(resource).values())
+        for route in sorted(every, key=age):
             refs = [each for each in meta.spec(route).get("parentRefs") or () if parent_of(route, each) == self._key]
             if not refs or meta.terminating(route):
                 continue
             found = read_route(self._sources, route)
             used |= dict.fromkeys(found.used)
             invalid |= {each.key: each for each in found.invalid}
-            routes[meta.key(route)] = tuple((ref, (self._attach(route, ref, found), *found.others)) for ref in refs)
+            routes[route_key(route)] = tuple((ref, (self._attach(route, ref, found), *found.others)) for ref in refs)
         keys: dict[Key, list[BackendKey]] = {}
         for backend in used:
             keys.setdefault(Key(backend.namespace, backend.service), []).append(backend)
@@ -95,12 +106,13 @@ class _Compiler:
                 for port, listeners in self._rules.items()
             },
             tls=self._tls(),
+            streams=self._streams,
         )
         secrets = {(SECRETS, key) for each in self._listeners for key in (*each.secrets, *each.unresolved)}
         rules = Rules(
             table,
             {service: tuple(each) for service, each in keys.items()},
-            served=frozenset({self._key, *routes}),
+            served=frozenset({self._key, *(key for _, key in routes)}),
             references=frozenset(secrets),
             uses={self._key: tuple(used)},
         )
@@ -142,21 +154,25 @@ class _Compiler:
             common = {host for each in hostnames if (host := intersect(listener.hostname, each)) is not None}
             if common:
                 taken = True
-                self._take(meta.key(route), listener, common, found.rules)
+                self._take(route_key(route), listener, common, found)
         if taken:
             return found.accepted
         theirs = ", ".join(each.hostname or "*" for each in allowed)
         why = f"its hostnames ({', '.join(hostnames)}) match no listener's ({theirs})"
         return Condition("Accepted", False, "NoMatchingListenerHostname", why)
 
-    def _take(self, route: Key, listener: Listener, hosts: Iterable[str], rules: Sequence[Rule]) -> None:
+    def _take(self, route: RouteKey, listener: Listener, hosts: Iterable[str], found: RouteRules) -> None:
         attached = self._attached[listener.name]
         if route in attached:
             return  # by another parentRef
         attached.add(route)
-        if listener.serves:
-            for host in hosts:
-                self._rules[listener.port][listener.hostname].setdefault(host, []).extend(rules)
+        if not listener.serves:
+            return
+        for host in hosts:
+            if listener.protocol in ("TLS", "TCP"):
+                self._streams.setdefault(listener.port, {}).setdefault(host, found.shares)  # the oldest has it
+            else:
+                self._rules[listener.port][listener.hostname].setdefault(host, []).extend(found.rules)
 
     def _tls(self) -> dict[int, dict[str, TLSHost]]:
         found: dict[int, dict[str, TLSHost]] = {}

@@ -8,7 +8,7 @@ from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.ingress.compile import compile_table
 from minikube_py.ingress.explain import Step, Walk, answered_here, nearest_hosts, to_the_pods
 from minikube_py.ingress.gateway import provision
-from minikube_py.ingress.gateway.compile import Compiled, compile_gateway
+from minikube_py.ingress.gateway.compile import Compiled, RouteKey, compile_gateway
 from minikube_py.ingress.gateway.table import TYPES, GatewayTable, Rule, most_specific
 from minikube_py.ingress.router import NoMatch, Upstream, normalize_host, normalize_path
 from minikube_py.ingress.sources import Sources
@@ -38,7 +38,7 @@ def explain(sources: Sources, gateway: Object, url: SplitResult, port: int, *, h
         routes = most_specific(table.listeners.get(port) or {}, host)
         fix = () if routes and most_specific(routes, host) else nearest_hosts(host, known)
         return ended(404, Step("rule", f"404: {found.reason}", False, _left(compiled)), fix=fix)
-    steps.append(Step("rule", _rule(found), True, _wrong(compiled, found.location.ingress)))
+    steps.append(Step("rule", _rule(found), True, _wrong(compiled, (found.location.kind, found.location.ingress))))
     location = found.backend(0.0)
     answer = answered_here(location, url, https_port=https_port, port=port)
     if answer is not None:
@@ -83,7 +83,7 @@ def _rule(rule: Rule) -> str:
     return f"{location.kind} {location.ingress}: path {location.path} ({TYPES[location.type]}){more}"
 
 
-def _wrong(compiled: Compiled, route: Key) -> tuple[str, ...]:
+def _wrong(compiled: Compiled, route: RouteKey) -> tuple[str, ...]:
     return tuple(
         f"{each.reason}: {each.message}"
         for _, conditions in compiled.routes.get(route, ())
@@ -94,8 +94,8 @@ def _wrong(compiled: Compiled, route: Key) -> tuple[str, ...]:
 
 def _left(compiled: Compiled) -> tuple[str, ...]:
     return tuple(
-        f"not attached: HTTPRoute {route}: {conditions[0].reason}: {conditions[0].message}"
-        for route, parents in compiled.routes.items()
+        f"not attached: {kind} {route}: {conditions[0].reason}: {conditions[0].message}"
+        for (kind, route), parents in compiled.routes.items()
         for _, conditions in parents
         if not conditions[0].true
     )[:5]

@@ -16,7 +16,12 @@ from minikube_py.ingress.tls import pair_of
 
 __all__ = ["PROTOCOLS", "Listener", "intersect", "read_listeners"]
 
-PROTOCOLS: Mapping[str, tuple[str, ...]] = {"HTTP": ("HTTPRoute",), "HTTPS": ("HTTPRoute",)}
+PROTOCOLS: Mapping[str, tuple[str, ...]] = {
+    "HTTP": ("HTTPRoute", "GRPCRoute"),
+    "HTTPS": ("HTTPRoute", "GRPCRoute"),
+    "TLS": ("TLSRoute",),
+    "TCP": ("TCPRoute",),
+}
 """Protocol → the kinds of routes that it takes."""
 
 _NO_CONFLICT = Condition("Conflicted", False, "NoConflicts")
@@ -99,6 +104,9 @@ def _listener(sources: Sources, gateway: Key, spec: Mapping[str, Any]) -> Listen
     if protocol not in PROTOCOLS:
         why = f"protocol {protocol} is not supported: {', '.join(PROTOCOLS)} are"
         accepted = Condition("Accepted", False, "UnsupportedProtocol", why)
+    elif protocol == "TLS" and tls.get("mode") != "Passthrough":
+        why = "TLS is passed through only (tls.mode: Passthrough); HTTPS is ended here"
+        accepted = Condition("Accepted", False, "UnsupportedValue", why)
     allowed = spec.get("allowedRoutes") or {}
     possible = PROTOCOLS.get(protocol, ())
     wanted = [(each.get("group") or GROUP, str(each.get("kind"))) for each in allowed.get("kinds") or ()]
@@ -163,7 +171,8 @@ def _against(listener: Listener, others: Sequence[Listener]) -> Listener:
             continue
         if listener.protocol not in PROTOCOLS or other.protocol not in PROTOCOLS:
             continue
-        if other.protocol != listener.protocol:
+        by_name = {listener.protocol, other.protocol} == {"HTTPS", "TLS"}  # the server name tells them apart
+        if other.protocol != listener.protocol and not (by_name and other.hostname != listener.hostname):
             reason = "ProtocolConflict"
         elif other.hostname == listener.hostname:
             reason = "HostnameConflict"

@@ -23,6 +23,7 @@ MADE_FROM = "gateway.minikube-py.dev/made-from"
 
 _LABEL = "gateway.networking.k8s.io/gateway-name"
 _CLASS_LABEL = "gateway.networking.k8s.io/gateway-class-name"
+_APP = {"HTTP": "http", "TLS": "https", "TCP": "tcp"}
 _DNS_1035 = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
@@ -100,8 +101,8 @@ def updated(found: Object, wanted: Object) -> Object | None:
 def _service(gateway: Object, compiled: "Compiled", ours: dict[str, str]) -> Object:
     ports = [
         {"name": f"port-{port}", "port": port, "targetPort": port, "protocol": "TCP",
-         "appProtocol": "https" if secure else "http"}
-        for port, secure in compiled.ports
+         "appProtocol": _APP[how]}
+        for port, how in compiled.ports
     ]  # fmt: skip
     spec: Object = {"type": "LoadBalancer", "selector": ours, "ports": ports}
     if addresses := wanted_addresses(gateway):
@@ -112,7 +113,7 @@ def _service(gateway: Object, compiled: "Compiled", ours: dict[str, str]) -> Obj
 def _deployment(
     gateway: Object, compiled: "Compiled", ours: dict[str, str], labels: Object, annotations: Object
 ) -> Object:
-    listen = [f"--listen={port}/{'HTTPS' if secure else 'HTTP'}" for port, secure in compiled.ports]
+    listen = [f"--listen={port}/{how}" for port, how in compiled.ports]
     container = {
         "name": "gateway",
         "image": f"{IMAGE}:v1",

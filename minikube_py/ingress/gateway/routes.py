@@ -1,4 +1,7 @@
-"""One HTTPRoute as rules of the routing table, and what is wrong with its references. Pure.
+"""One route as rules of the routing table, and what is wrong with its references. Pure.
+
+An HTTPRoute and a GRPCRoute become rules (a call is a POST to `/service/method`), a TLSRoute and a TCPRoute shares of
+the backends of their only rule.
 
 What the API asks for on a broken rule: a backend that can't be used answers its share of requests with 500, a rule
 that can't be read is dropped and told (PartiallyInvalid), and the others are served.
@@ -14,7 +17,7 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.gateway.filters import read_filters
 from minikube_py.ingress.gateway.references import ACCEPTED, RESOLVED, Backend, Condition, backend_of
-from minikube_py.ingress.gateway.table import TYPES, Rule, Wanted
+from minikube_py.ingress.gateway.table import TYPES, Rule, Shares, Wanted
 from minikube_py.ingress.options import Options
 from minikube_py.ingress.router import BackendKey, Location, PathType, Upstream
 from minikube_py.ingress.sources import Sources
@@ -27,9 +30,13 @@ _FOREVER = 86_400.0
 """Seconds; what `0s` (no timeout) comes to."""
 _TYPES = {name: type_ for type_, name in TYPES.items()}
 _ORDER = tuple(TYPES)
-_PROTOCOLS = {"https": "HTTPS", "kubernetes.io/wss": "HTTPS"}
-"""appProtocol → how the gateway speaks to the pods; all others are spoken to in HTTP/1.1."""
-_UNSPOKEN = frozenset({"kubernetes.io/h2c"})
+_PROTOCOLS = {
+    "HTTPRoute": {"https": "HTTPS", "kubernetes.io/wss": "HTTPS", "kubernetes.io/h2c": "GRPC"},
+    "GRPCRoute": {"": "GRPC", "https": "GRPCS"},
+}
+"""Kind of route → appProtocol → how the gateway speaks to the pods ("" for any other)."""
+_SERVICE = 1 << 11
+"""More than a method's length: a longer service goes before a longer method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,8 @@ class RouteRules:
     """ResolvedRefs, and PartiallyInvalid where rules were dropped."""
     used: tuple[BackendKey, ...] = ()
     invalid: tuple[Upstream, ...] = ()
+    shares: Shares = ()
+    """Of the connections, for routes that know no requests."""
 
 
 def age(obj: Object) -> tuple[str, str, str]:
@@ -63,17 +72,24 @@ class _Reader:
     def __init__(self, sources: Sources, route: Object) -> None:
         self._sources = sources
         self._route = route
+        self._kind = str(route.get("kind"))
         self._wrong: Condition | None = None
         self._used: dict[BackendKey, None] = {}
         self._invalid: dict[BackendKey, Upstream] = {}
 
     def read(self) -> RouteRules:
         made: list[Rule] = []
+        shares: Shares = ()
         dropped: list[str] = []
         specs: Sequence[Mapping[str, Any]] = meta.spec(self._route).get("rules") or ({},)
         for number, spec in enumerate(specs):
             try:
-                made += self._rules(number, spec)
+                if self._kind in _PROTOCOLS:
+                    made += self._rules(number, spec)
+                elif not shares:  # the API leaves open what further rules of connections mean
+                    shares = tuple(
+                        (end, key) for end, key, _ in self._backends(spec.get("backendRefs") or (), _DEFAULTS)
+                    )
             except _Dropped as reason:
                 dropped.append(f"rule {number}: {reason}")
             except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -81,7 +97,7 @@ class _Reader:
                 dropped.append(f"rule {number} is malformed: {type(error).__name__}: {error}")
         resolved = self._wrong or RESOLVED
         found = RouteRules(tuple(made), others=(resolved,), used=tuple(self._used),
-                           invalid=tuple(self._invalid.values()))  # fmt: skip
+                           invalid=tuple(self._invalid.values()), shares=shares)  # fmt: skip
         if dropped:
             why = f"Dropped Rule(s): {'; '.join(dropped)}"
             if len(dropped) == len(specs):
@@ -97,14 +113,11 @@ class _Reader:
         backends = self._backends(spec.get("backendRefs") or (), options)
         refused = "all backendRefs of the rule have weight 0" if spec.get("backendRefs") else "the rule has no backend"
         for place, match in enumerate(spec.get("matches") or ({},)):
-            path = match.get("path") or {}
-            text = str(path.get("value") or "/")
-            type_ = _TYPES.get(str(path.get("type") or "PathPrefix"), PathType.PREFIX)
+            type_, text, length = self._path(match)
             headers, query = _wanted(match.get("headers") or ()), _wanted(match.get("queryParams") or ())
             pattern = _pattern(text) if type_ is PathType.IMPLEMENTATION_SPECIFIC else None
-            location = Location(key, "", text, type_, None, refused, options, pattern, kind="HTTPRoute")
-            length = len(text.rstrip("/") if type_ is PathType.PREFIX else text)
-            method = str(match.get("method") or "")
+            location = Location(key, "", text, type_, None, refused, options, pattern, kind=self._kind)
+            method = str(match.get("method") or "") if self._kind == "HTTPRoute" else ""
             order = (
                 _ORDER.index(type_), -length, not method, -len(headers), -len(query), *age(self._route), number, place
             )  # fmt: skip
@@ -112,6 +125,15 @@ class _Reader:
                 (end, replace(location, backend=backend, refused="", options=each)) for end, backend, each in backends
             )
             yield Rule(location, order, choices, method, headers, query)
+
+    def _path(self, match: Mapping[str, Any]) -> tuple[PathType, str, int]:
+        """Return how the path is compared, with what, and what counts as its length."""
+        if self._kind == "GRPCRoute":
+            return _call(match.get("method") or {})
+        path = match.get("path") or {}
+        text = str(path.get("value") or "/")
+        type_ = _TYPES.get(str(path.get("type") or "PathPrefix"), PathType.PREFIX)
+        return type_, text, len(text.rstrip("/") if type_ is PathType.PREFIX else text)
 
     def _backends(self, refs: Iterable[Mapping[str, Any]], options: Options) -> list[tuple[float, BackendKey, Options]]:
         """Return (end of its share of [0, 1), backend, settings with the backend's own filters)."""
@@ -125,17 +147,13 @@ class _Reader:
             if weight:
                 own = read_filters(ref.get("filters") or (), options, self._mirror)
                 self._extensions(ref)
-                protocol = _PROTOCOLS.get(backend.protocol, own.protocol)
+                protocols = _PROTOCOLS.get(self._kind, {})
+                protocol = protocols.get(backend.protocol, protocols.get("", own.protocol))
                 found.append((so_far / total, backend.key, replace(own, protocol=protocol)))
         return found
 
     def _backend(self, ref: Mapping[str, Any]) -> Backend:
         backend = backend_of(self._sources, self._route, ref)
-        if backend.wrong is None and backend.protocol in _UNSPOKEN:
-            why = f"appProtocol {backend.protocol} of {backend.key} is not supported"
-            wrong = Condition("ResolvedRefs", False, "UnsupportedProtocol", why)
-            key = backend.key._replace(port=f"{backend.key.port} of {meta.key(self._route)}")
-            backend = Backend(key, Upstream(key, (), why, 500), wrong)
         if backend.invalid is not None:
             self._wrong = self._wrong or backend.wrong
             self._invalid[backend.key] = backend.invalid
@@ -153,6 +171,20 @@ class _Reader:
                 ref = each.get("extensionRef") or {}
                 why = f"filter {ref.get('kind')} {ref.get('name')} is not known here: its requests are answered 500"
                 self._wrong = self._wrong or Condition("ResolvedRefs", False, "InvalidKind", why)
+
+
+def _call(method: Mapping[str, Any]) -> tuple[PathType, str, int]:
+    """Return a GRPCRoute's match as a path; the longer service goes first, then the longer method."""
+    service, name = str(method.get("service") or ""), str(method.get("method") or "")
+    length = len(service) * _SERVICE + len(name)
+    if not length:
+        return PathType.PREFIX, "/", 0
+    if method.get("type") == "RegularExpression":
+        return PathType.IMPLEMENTATION_SPECIFIC, f"/{service or '[^/]+'}/{name or '[^/]+'}", length
+    if service and name:
+        return PathType.EXACT, f"/{service}/{name}", length
+    parts = (re.escape(each) if each else "[^/]+" for each in (service, name))
+    return PathType.IMPLEMENTATION_SPECIFIC, "/" + "/".join(parts), length
 
 
 def _timed(options: Options, timeouts: Mapping[str, str]) -> Options:

@@ -1,10 +1,12 @@
 """A Gateway's data plane: what runs in the pods that `agent` makes for each Gateway.
 
-`--gateway=namespace/name` says whose listeners these are, `--listen=PORT/PROTOCOL` (once for each port) where.
+`--gateway=namespace/name` says whose listeners these are, `--listen=PORT/HOW` (once for each port) where: HTTP, TLS
+(HTTPS, and TLS passed through, by server name) or TCP.
 """
 
 import asyncio
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -16,13 +18,13 @@ from minikube_py.client import API
 from minikube_py.images.container import Container, Main
 from minikube_py.ingress.compile import Rules
 from minikube_py.ingress.pages import Style
-from minikube_py.ingress.router import RoutingTable
+from minikube_py.ingress.router import RoutingTable, Upstream
 from minikube_py.ingress.server import GRACE, KEEP_ALIVE, Tables
 from minikube_py.ingress.sources import GATEWAY_RESOURCES, Sources
 from minikube_py.ingress.tls import CertificateAuthority
 
 if TYPE_CHECKING:
-    from minikube_py.ingress.gateway.table import GatewayTable
+    from minikube_py.ingress.gateway.table import GatewayTable, Shares
 
 __all__ = ["program"]
 
@@ -42,7 +44,9 @@ def program(
 
     async def main(container: Container) -> int:
         from minikube_py.ingress.front import Front
+        from minikube_py.ingress.gateway.accept import Either, Wire
         from minikube_py.ingress.gateway.compile import compile_gateway
+        from minikube_py.ingress.passthrough import Door
         from minikube_py.ingress.proxy import Proxy
         from minikube_py.ingress.tls import Certificates
 
@@ -64,7 +68,7 @@ def program(
             ports.clear()
             alive = {endpoint for upstream in table.upstreams.values() for endpoint in upstream.endpoints}
             for proxy in proxies:
-                proxy.pool.retain(alive)
+                proxy.retain(alive)
                 proxy.balancer.forget(table.upstreams.keys())
 
         def table_of(port: int) -> RoutingTable:
@@ -73,18 +77,26 @@ def program(
                 ports[port] = table.port_table(port)
             return ports[port]
 
+        def streams(port: int) -> "Mapping[str, Shares]":
+            found = cast("GatewayTable", tables.table())
+            routes = found.streams.get(port, {})
+            # whom no listener of the port knows by name is let down, not given a certificate that isn't theirs
+            return routes if port in found.listeners else {"": (), **routes}
+
+        def upstream(shares: "Shares") -> Upstream | None:
+            return cast("GatewayTable", tables.table()).stream(shares, chance.random())
+
         tables.on_swap = swapped
+        chance = random.Random()
         loop = asyncio.get_running_loop()
         fronts: list[tuple[Front, asyncio.AbstractServer]] = []
         bound: dict[int, int] = {}
         tables.start()
         try:
-            certificates |= {
-                int(text): Certificates(certificate_authority) for text, protocol in listeners if protocol == "HTTPS"
-            }
+            certificates |= {int(text): Certificates(certificate_authority) for text, how in listeners if how == "TLS"}
             tables.table()
-            for text, protocol in listeners:
-                port, secure = int(text), protocol == "HTTPS"
+            for text, how in listeners:
+                port, secure = int(text), how == "TLS"
                 proxy = Proxy(
                     partial(table_of, port),
                     clock=clock,
@@ -96,9 +108,12 @@ def program(
                 )
                 proxies.append(proxy)
                 front = Front(proxy, secure=secure, keepalive_timeout=KEEP_ALIVE, clock=clock, relay=False)
-                context = certificates[port].context if secure else None
-                at = 0 if host is not None else port
-                server = await loop.create_server(front, host, at, ssl=context, backlog=1024)
+                accept: Callable[[], asyncio.BaseProtocol] = partial(Either, front)
+                if secure:
+                    accept = partial(Door, front, certificates[port].context, partial(streams, port), upstream)
+                elif how == "TCP":
+                    accept = partial(Wire, front, partial(streams, port), upstream)
+                server = await loop.create_server(accept, host, 0 if host is not None else port, backlog=1024)
                 fronts.append((front, server))
                 sockets = getattr(server, "sockets", None)
                 bound[port] = sockets[0].getsockname()[1] if sockets else port

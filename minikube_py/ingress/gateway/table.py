@@ -28,9 +28,11 @@ from minikube_py.ingress.router import (
     normalize_path,
 )
 
-__all__ = ["TYPES", "GatewayTable", "HostRules", "Rule", "Wanted", "most_specific"]
+__all__ = ["TYPES", "GatewayTable", "HostRules", "Rule", "Shares", "Wanted", "most_specific"]
 
 T = TypeVar("T")
+Shares = tuple[tuple[float, BackendKey], ...]
+"""(end of its share of [0, 1), backend)."""
 Wanted = tuple[tuple[str, str | re.Pattern[str]], ...]
 """(name, value or pattern) of headers or query parameters; header names in lower case."""
 TYPES = {
@@ -44,7 +46,7 @@ _NOWHERE = BackendKey("", "", "")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """One match of one rule of an HTTPRoute."""
+    """One match of one rule of a route."""
 
     location: Location
     """Path, and what the rule answers by itself."""
@@ -119,10 +121,17 @@ class GatewayTable(RoutingTable):
     """Port → hostname of the listener → hostname of the routes → rules; hostnames may begin with `*.`, "" is any."""
     tls: Mapping[int, Mapping[str, TLSHost]] = field(default_factory=dict)
     """Port → hostname → certificate."""
+    streams: Mapping[int, Mapping[str, Shares]] = field(default_factory=dict)
+    """Port → server name ("" is any) → the backends of its connections: TLS passed through, TCP."""
     port: int = 0
 
     def port_table(self, port: int) -> "GatewayTable":
         return replace(self, port=port)
+
+    def stream(self, shares: Shares, chance: float) -> Upstream | None:
+        """Return where a connection goes."""
+        key = next((key for end, key in shares if chance < end), None)
+        return None if key is None else self.upstream(key)
 
     def route(
         self,
@@ -150,11 +159,11 @@ class GatewayTable(RoutingTable):
         if (routes := most_specific(listeners, host)) is None:
             return NoMatch(f"{what}: no listener of port {self.port} has this host; theirs: {_names(listeners)}")
         if (rules := most_specific(routes, host)) is None:
-            return NoMatch(f"{what}: no HTTPRoute has this host; known: {_names(routes)}")
+            return NoMatch(f"{what}: no route has this host; known: {_names(routes)}")
         given = dict(reversed(parse_qsl(query, keep_blank_values=True))) if query else {}
         if (rule := rules.find(path, method, headers, given)) is None:
             paths = dict.fromkeys(f"{each.location.path} ({TYPES[each.location.type]})" for each in rules.rules)
-            return NoMatch(f"{what}: no rule of its HTTPRoutes matches; this host's paths: {', '.join([*paths][:8])}")
+            return NoMatch(f"{what}: no rule of its routes matches; this host's paths: {', '.join([*paths][:8])}")
         return rule
 
 

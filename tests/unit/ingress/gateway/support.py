@@ -92,5 +92,5 @@ def condition(conditions: tuple[Condition, ...], type_: str) -> tuple[bool, str]
 
 
 def parent_of(found: Compiled, namespace: str = "default", name: str = "r") -> tuple[Condition, ...]:
-    ((_, conditions),) = found.routes[Key(namespace, name)]
+    ((_, conditions),) = found.routes["HTTPRoute", Key(namespace, name)]
     return conditions

@@ -36,7 +36,7 @@ def walked(url: str, *objects: Object, port: int = 80) -> Walk:
         ("http://tea.shop.test/gone", 80, 500, "Service default/gone does not exist"),
         ("http://tea.shop.test/none", 80, 404, "this host's paths: /menu (PathPrefix)"),
         ("http://shop.test/", 80, 404, "no listener of port 80 has this host; theirs: *.shop.test"),
-        ("http://milk.shop.test/", 80, 404, "no HTTPRoute has this host; known: tea.shop.test"),
+        ("http://milk.shop.test/", 80, 404, "no route has this host; known: tea.shop.test"),
         ("http://tea.shop.test/", 81, None, "has no listener on port 81 (its ports: 80)"),
     ],
 )

@@ -194,7 +194,7 @@ async def test_https_listeners_show_their_own_certificates(fresh: World) -> None
         endpoints("web", [await fresh.pod(echo)]),
         route(rule("web")),
     )
-    async with serving(fresh, "80/HTTP", "443/HTTPS", "8443/HTTPS") as get:
+    async with serving(fresh, "80/HTTP", "443/TLS", "8443/TLS") as get:
         for name, port in (("one", 443), ("two", 8443)):
             context = ssl.create_default_context(cadata=pairs[name][0].decode())
             context.check_hostname = False
