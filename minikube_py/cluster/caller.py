@@ -13,7 +13,7 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
 from minikube_py.cluster.urls import Doors, ingress_hosts, real, route_hosts
-from minikube_py.cni.resolvconf import ResolvConf, pod_resolv_conf
+from minikube_py.cni.resolvconf import ResolvConf, hosts_text, parse_hosts, pod_names, pod_resolv_conf
 from minikube_py.cni.resolver import StubResolver
 
 __all__ = ["Caller", "outside", "pod_caller"]
@@ -72,17 +72,18 @@ def pod_caller(pod: Object, facts: Mapping[str, Any]) -> Caller:
     )
     ip = meta.status(pod).get("podIP") or ""
     caller = Caller(ip, meta.name(pod), meta.namespace(pod), None, ranges, offset)
-    hostname = spec.get("hostname") or meta.name(pod)
-    resolver = StubResolver(
-        conf, {"localhost": (ip,), hostname.lower(): (ip,)}, source=ip, real_port=caller.real_port, types=("A",)
+    own = pod_names(
+        spec, meta.name(pod), meta.namespace(pod), node=spec.get("nodeName", ""), cluster_domain=dns["domain"]
     )
+    hosts = {**parse_hosts(hosts_text(ip, *own, spec.get("hostAliases") or ())), "localhost": (ip,)}
+    resolver = StubResolver(conf, hosts, source=ip, real_port=caller.real_port, types=("A",))
     return Caller(ip, caller.name, caller.namespace, resolver, ranges, offset)
 
 
 def _host_conf() -> ResolvConf:
     try:
         with open("/etc/resolv.conf") as file:
-            return ResolvConf.parse(file.read())
+            return ResolvConf(ResolvConf.parse(file.read()).nameservers)
     except OSError:
         return ResolvConf()
 

@@ -411,9 +411,12 @@ class LocalCluster(NodeVerbs):
         ready = [pod for pod in pods if is_ready(pod)]
         if not ready:
             raise UnknownTarget(f"{found} has no ready pod")
+        ip = meta.status(ready[0])["podIP"]
         ports = [p for c in meta.spec(ready[0])["containers"] for p in c.get("ports") or ()]
+        if not ports and (namespace_ := self.fabric.find(ip)) is not None:  # none declared: whatever it listens on
+            ports = [{"containerPort": number} for how, number in namespace_.listeners() if how == "TCP"]
         chosen = port if isinstance(port, int) else _chosen(found, ports, port, "containerPort")
-        return meta.status(ready[0])["podIP"], self.fabric.real_port(chosen)
+        return ip, self.fabric.real_port(chosen)
 
     def url(self, target: str, *, port: int | str | None = None, namespace: str = "default") -> str:
         """Return a URL that works from this process."""
@@ -433,5 +436,7 @@ def _chosen(target: Target, ports: Sequence[Mapping[str, Any]], wanted: int | st
     for entry in ports:
         if wanted in (None, entry[key], entry.get("name")):
             return int(entry[key])
-    known = ", ".join(f"{p[key]}" + (f" ({p['name']})" if p.get("name") else "") for p in ports) or "none"
+    if not ports:
+        raise UnknownTarget(f"{target} has no port: it declares none and listens on none")
+    known = ", ".join(f"{p[key]}" + (f" ({p['name']})" if p.get("name") else "") for p in ports)
     raise UnknownTarget(f"{target} has no port {wanted}; it has: {known}")

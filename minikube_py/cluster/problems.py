@@ -62,11 +62,11 @@ def _pods(view: View) -> Iterator[Problem]:
                 last = (container.get("lastState") or {}).get("terminated") or {}
                 said = f": {last['message'].strip().splitlines()[-1]}" if (last.get("message") or "").strip() else ""
                 ended = (
-                    f"; the last run ended with exit code {last['exitCode']}{said} "
-                    f"(mkpy logs {meta.name(pod)} --previous)"
-                    if last.get("exitCode")
-                    else ""
+                    f"; the last run ended with exit code {last['exitCode']}{said}; " if last.get("exitCode") else ""
                 )
+                if ended:
+                    name = meta.name(pod)
+                    ended += f'its log: mkpy logs {name} --previous, in Python logs("pod/{name}", previous=True)'
                 message = waiting.get("message") or ""
                 yield Problem(
                     "MK112",

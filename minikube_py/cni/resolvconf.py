@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ResolvConf", "candidates", "hosts_text", "parse_hosts", "pod_resolv_conf", "queries"]
+__all__ = ["ResolvConf", "candidates", "hosts_text", "parse_hosts", "pod_names", "pod_resolv_conf", "queries"]
 
 _MAX_NAMESERVERS = 3
 """glibc's MAXNS; Kubernetes cuts at the same (MaxDNSNameservers)."""
@@ -138,6 +138,15 @@ def hosts_text(
     if entries:
         lines += ["", "# Entries added by HostAliases.", *entries]
     return "\n".join(lines) + "\n"
+
+
+def pod_names(
+    spec: Mapping[str, Any], name: str, namespace: str, *, node: str, cluster_domain: str = "cluster.local"
+) -> tuple[str, str]:
+    """Return a pod's hostname and, if it has a `subdomain`, its full name (else "")."""
+    hostname = node if spec.get("hostNetwork") else str(spec.get("hostname") or name)[:63]
+    domain = cluster_domain.strip(".")
+    return hostname, f"{hostname}.{spec['subdomain']}.{namespace}.svc.{domain}" if spec.get("subdomain") else ""
 
 
 def pod_resolv_conf(

@@ -195,7 +195,7 @@ class Containers:
         name = str(spec["name"])
         base = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOSTNAME": self._sandbox.kernel_hostname,
+            "HOSTNAME": self._sandbox.hostname,
             **kubelet.service_environment(self._key.namespace, meta.spec(pod).get("enableServiceLinks") is not False),
         }
         env = container_environment(
@@ -210,7 +210,7 @@ class Containers:
                 name=self._key.name,
                 uid=meta.uid(pod),
                 ip=self._sandbox.ip,
-                hostname=self._sandbox.kernel_hostname,
+                hostname=self._sandbox.hostname,
                 node=kubelet.node,
                 node_ip=kubelet.ip,
                 labels=meta.labels(pod),
@@ -242,7 +242,7 @@ class Containers:
         written: dict[str, str | Callable[[], str]] = {
             "/etc/hosts": self._sandbox.etc_hosts,
             "/etc/resolv.conf": self._sandbox.resolv_conf.text(),
-            "/etc/hostname": f"{self._sandbox.kernel_hostname}\n",
+            "/etc/hostname": f"{self._sandbox.hostname}\n",
         }
         if meta.spec(self.pod).get("automountServiceAccountToken") is not False:
             written[f"{_ACCOUNT}/namespace"] = self._key.namespace

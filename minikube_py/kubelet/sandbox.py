@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.cni.filters import Target
-from minikube_py.cni.resolvconf import ResolvConf, hosts_text, parse_hosts, pod_resolv_conf
+from minikube_py.cni.resolvconf import ResolvConf, hosts_text, parse_hosts, pod_names, pod_resolv_conf
 
 if TYPE_CHECKING:
     from minikube_py.kubelet.agent import Kubelet
@@ -47,7 +47,7 @@ class Sandbox:
 
         Error handling: SandboxError for a name that is too long, `Exhausted` when the node's range is used up.
         """
-        kubelet, name = self._kubelet, self.kernel_hostname
+        kubelet, name = self._kubelet, self.hostname
         if len(name) > _LONGEST_HOSTNAME:
             raise SandboxError(
                 f"Failed to construct FQDN from Pod hostname and cluster domain, FQDN {name} is too long "
@@ -106,27 +106,21 @@ class Sandbox:
         """What the downward API calls `status.podIP` and `status.hostIP`."""
         return {"podIP": self.ip, "hostIP": self._kubelet.ip}
 
+    @cached_property
+    def _names(self) -> tuple[str, str]:
+        node, domain = self._kubelet.node, self._kubelet.cluster_domain
+        return pod_names(self._spec, self._key.name, self._key.namespace, node=node, cluster_domain=domain)
+
     @property
     def hostname(self) -> str:
-        if self._spec.get("hostNetwork"):
-            return self._kubelet.node
-        return str(self._spec.get("hostname") or self._key.name)[:63]
-
-    @property
-    def _fqdn(self) -> str:
-        """With a subdomain a pod has a full name, whether or not DNS knows it."""
-        subdomain, domain = self._spec.get("subdomain"), self._kubelet.cluster_domain
-        return f"{self.hostname}.{subdomain}.{self._key.namespace}.svc.{domain}" if subdomain else ""
-
-    @property
-    def kernel_hostname(self) -> str:
         """What the pod's programs are told: the full name with setHostnameAsFQDN."""
-        return (self._spec.get("setHostnameAsFQDN") and self._fqdn) or self.hostname
+        short, full = self._names
+        return full if full and self._spec.get("setHostnameAsFQDN") else short
 
     @property
     def etc_hosts(self) -> str:
         aliases, shared = self._spec.get("hostAliases") or (), bool(self._spec.get("hostNetwork"))
-        return hosts_text(self.ip, self.hostname, self._fqdn, aliases, host_network=shared)
+        return hosts_text(self.ip, *self._names, aliases, host_network=shared)
 
     @cached_property
     def resolv_conf(self) -> ResolvConf:
