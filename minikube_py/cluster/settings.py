@@ -7,6 +7,7 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.kinds.check import for_kubectl
 from minikube_py.kinds.clusterconfig import API_VERSION, INGRESS_CONTROLLERS, ClusterConfig, ConfigError
+from minikube_py.kinds.controllerkinds import GROUPS
 
 __all__ = ["InvalidConfig", "settings"]
 
@@ -48,11 +49,17 @@ def settings(
 
 
 def _asked(objects: Sequence[Object]) -> list[str]:
-    """Return the controllers that Ingresses name by their class, unless a manifest makes the class itself."""
+    """Return the controllers that Ingresses name by their class, or whose own kinds there are.
+
+    Not those whose class or kinds a manifest brings along: somebody installs the real thing, or a stand-in.
+    """
     made = {meta.name(obj) for obj in objects if obj.get("kind") == "IngressClass"}
     wanted = {
         meta.spec(obj).get("ingressClassName") or meta.annotations(obj).get(_CLASS_ANNOTATION)
         for obj in objects
         if obj.get("kind") == "Ingress"
     }
+    brought = {meta.spec(obj).get("group") for obj in objects if obj.get("kind") == "CustomResourceDefinition"}
+    groups = {meta.group_of(str(obj.get("apiVersion") or "")) for obj in objects} - brought
+    wanted |= {controller for group, controller in GROUPS.items() if group in groups}
     return [each for each in INGRESS_CONTROLLERS if each in wanted - made]

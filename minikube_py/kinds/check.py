@@ -14,7 +14,7 @@ from typing import Any
 from minikube_py.apimachinery import meta, names, schema
 from minikube_py.apimachinery.manifests import Manifest, Problem, Report
 from minikube_py.apimachinery.meta import Object
-from minikube_py.kinds import clusterconfig, custom, structural
+from minikube_py.kinds import clusterconfig, controllerkinds, custom, structural
 from minikube_py.kinds.kind import Kind
 from minikube_py.kinds.registry import Registry
 
@@ -75,7 +75,7 @@ def check(manifests: Sequence[Manifest], registry: Registry) -> Report:
     """Check every manifest on its own; kinds defined by CustomResourceDefinitions among them are known."""
     errors: list[Problem] = []
     warnings: list[Problem] = []
-    defined = {(kind.api_version, kind.kind): kind for kind in _defined(manifests)}
+    defined = {(kind.api_version, kind.kind): kind for kind in (*_of_controllers(manifests), *_defined(manifests))}
     for manifest in manifests:
         if manifest.object.get("apiVersion") == clusterconfig.API_VERSION:
             errors.extend(manifest.problem(e.path, e.message) for e in clusterconfig.check(manifest.object))
@@ -88,6 +88,18 @@ def check(manifests: Sequence[Manifest], registry: Registry) -> Report:
         if not found:
             warnings.extend(_warnings(manifest, registry))
     return Report(tuple(errors), tuple(warnings))
+
+
+def _of_controllers(manifests: Sequence[Manifest]) -> list[Kind]:
+    """Return the kinds of the ingress controllers that will run: those listed, or all that manifests ask for."""
+    groups = {meta.group_of(str(each.object.get("apiVersion") or "")) for each in manifests}
+    asked = {controller for group, controller in controllerkinds.GROUPS.items() if group in groups}
+    for each in manifests:
+        if each.object.get("apiVersion") == clusterconfig.API_VERSION:
+            ingress = each.object.get("ingress")
+            if isinstance(ingress, dict) and isinstance(ingress.get("controllers"), list):
+                asked &= set(map(str, ingress["controllers"]))
+    return controllerkinds.kinds(sorted(asked))
 
 
 def _defined(manifests: Iterable[Manifest]) -> Iterator[Kind]:
@@ -177,6 +189,8 @@ def _unknown(registry: Registry, defined: Mapping[tuple[str, str], Kind], api_ve
     if any(k.group == group for k in every) and (near := names.nearest(kind_name, (k.kind for k in every))):
         versions = sorted({k.api_version for k in every if k.kind == near})
         return f'{text}, did you mean "{near}" ({versions[0]})?'
+    if controller := controllerkinds.GROUPS.get(group):
+        return f"{text}: it comes with the ingress controller {controller}; add that to ingress.controllers"
     return f"{text}; ensure CRDs are installed first: add the file with its CustomResourceDefinition with -f"
 
 

@@ -15,6 +15,7 @@ from minikube_py.apimachinery import manifests as loading
 from minikube_py.apimachinery.meta import Object
 from minikube_py.cluster.local import LocalCluster
 from minikube_py.cluster.settings import settings
+from minikube_py.kinds import controllerkinds
 from minikube_py.kinds.check import check, for_kubectl
 from minikube_py.kinds.registry import Registry
 from minikube_py.testing.results import CommandResult
@@ -50,6 +51,8 @@ class Session:
         self._registry = Registry()
         documents = self.objects((*manifests, *((config,) if config is not None else ())))
         self.config, self._manifests = settings(documents, name=name, nodes=nodes, strict=strict)
+        for kind in controllerkinds.kinds(self.config.ingress.controllers):
+            self._registry.add(kind)  # manifests that are applied later may have them
         if self.config.name == "default" and name is None:
             self.config = replace(self.config, name=f"test-{os.getpid()}-{next(_numbers)}")
         self._images = images

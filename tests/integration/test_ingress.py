@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
+
+from minikube_py import Cluster
 
 from .test_cli import Mkpy, environment, mkpy
 
@@ -104,3 +107,67 @@ def test_a_gateway_gets_an_address_and_serves(mkpy: Mkpy, facts: dict[str, Any],
     walk = mkpy("why", "http://shop.example.org/menu")
     assert walk.returncode == 0, walk.stderr
     assert "Ingress default/shop: host shop.example.org path / (Prefix)" in walk.stdout
+
+
+CUSTOM = """
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: strip}
+spec: {stripPrefix: {prefixes: [/api]}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: IngressRoute
+metadata: {name: api}
+spec:
+  routes:
+  - kind: Rule
+    match: PathPrefix(`/api`)
+    middlewares: [{name: strip}]
+    services: [{name: web, port: 80}]
+    nonsense: 1
+---
+apiVersion: projectcontour.io/v1
+kind: HTTPProxy
+metadata: {name: shop}
+spec: {virtualhost: {fqdn: shop.example}, routes: [{services: [{name: web, port: 80}]}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: shop}
+spec:
+  ingressClassName: kong
+  rules:
+  - host: kong.example
+    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {containers: [{name: web, image: traefik/whoami, ports: [{containerPort: 80}]}]}
+"""
+
+
+@pytest.mark.slow
+def test_controllers_that_manifests_ask_for_run_side_by_side() -> None:
+    """Each by its own address, in its own way, with its own kinds; what has no effect is an Event of the object."""
+    with Cluster(CUSTOM) as cluster:
+        cluster.wait("pod/web", condition="Ready")
+
+        def ask(namespace: str, service: str, host: str, path: str) -> httpx.Response:
+            status = cluster.get(f"service/{service}", namespace=namespace)["status"]
+            address = status["loadBalancer"]["ingress"][0]["ip"]
+            _, port = cluster.address(f"service/{service}", port=80, namespace=namespace)
+            return httpx.get(f"http://{address}:{port}{path}", headers={"Host": host})
+
+        assert "GET /menu HTTP/1.1" in ask("traefik", "traefik", "any.example", "/api/menu").text
+        assert ask("projectcontour", "envoy", "shop.example", "/").headers["server"] == "envoy"
+        assert "x-kong-upstream-latency" in ask("kong", "kong-gateway-proxy", "kong.example", "/").headers
+        assert ask("kong", "kong-gateway-proxy", "shop.example", "/").json()["message"].startswith("no Route matched")
+        assert cluster.get("httpproxies.projectcontour.io/shop")["status"]["currentStatus"] == "valid"
+        told = [each["message"] for each in cluster.get("events") if each["involvedObject"]["kind"] == "IngressRoute"]
+        assert told == ["spec.routes[0].nonsense is not emulated and has no effect"]

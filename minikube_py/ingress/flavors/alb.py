@@ -85,8 +85,10 @@ def read(ingress: Object, sources: Sources, defaults: Options) -> Draft:
         draft.filters.append(OnlyScheme(only, f"the load balancer listens for {only.upper()} only"))
     if networks := draft.networks("inbound-cidrs"):
         draft.filters.append(AllowSources("inbound-cidrs", networks))
-    if (protocol := draft.text("backend-protocol")) is not None:
-        draft.set(protocol=protocol.upper())
+    protocol = (draft.text("backend-protocol") or "HTTP").upper()
+    if (draft.text("backend-protocol-version") or "HTTP1").upper() in ("GRPC", "HTTP2"):
+        protocol = "GRPCS" if protocol == "HTTPS" else "GRPC"
+    draft.set(protocol=protocol)
     idle = _attributes(draft, "load-balancer-attributes").get("idle_timeout.timeout_seconds", "")
     if idle.isdigit():
         draft.set(read_timeout=float(idle))

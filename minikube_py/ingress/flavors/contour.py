@@ -17,6 +17,7 @@ from minikube_py.ingress.pages import Style
 from minikube_py.ingress.resources import httpproxy
 from minikube_py.ingress.router import PathType
 from minikube_py.ingress.sources import Sources
+from minikube_py.kinds.controllerkinds import definitions
 
 _KNOWN = (
     "response-timeout",
@@ -77,7 +78,7 @@ FLAVOR = Flavor(
     read=read,
     paths=paths,
     container="envoy",
-    definitions=(httpproxy.DEFINITION,),
+    definitions=definitions("contour"),
     routes=httpproxy.compile_routes,
     statuses={httpproxy.RESOURCE: httpproxy.status_of},
 )

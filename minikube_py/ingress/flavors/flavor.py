@@ -13,6 +13,7 @@ from minikube_py.ingress.pages import NGINX, Style
 from minikube_py.ingress.router import PathType
 from minikube_py.ingress.sources import Sources
 from minikube_py.ingress.urls import location
+from minikube_py.kinds.controllerkinds import resource
 
 if TYPE_CHECKING:
     from minikube_py.ingress.resources.routes import Custom
@@ -62,7 +63,7 @@ class Flavor:
     """What ImplementationSpecific means; None is ingress-nginx's way, with its regular expressions per host."""
     container: str = "controller"
     definitions: tuple[Object, ...] = ()
-    """CustomResourceDefinitions that installing it brings (`ingress.resources`)."""
+    """CustomResourceDefinitions that installing it brings (`kinds.controllerkinds`)."""
     routes: "Callable[[Custom], None] | None" = None
     """Compiles what those resources route."""
     statuses: Mapping[str, Status] = field(default_factory=dict)
@@ -73,7 +74,7 @@ class Flavor:
     @property
     def resources(self) -> tuple[str, ...]:
         """The resources of the definitions, as the API names them."""
-        return tuple(each["metadata"]["name"] for each in self.definitions)
+        return tuple(map(resource, self.definitions))
 
 
 def ignore(draft: Draft, known: Sequence[str], why: str = "is not emulated") -> None:

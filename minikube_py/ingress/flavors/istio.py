@@ -14,6 +14,7 @@ from minikube_py.ingress.pages import Style
 from minikube_py.ingress.resources import virtualservice
 from minikube_py.ingress.router import PathType
 from minikube_py.ingress.sources import Sources
+from minikube_py.kinds.controllerkinds import definitions
 
 
 def read(ingress: Object, sources: Sources, defaults: Options) -> Draft:
@@ -51,6 +52,6 @@ FLAVOR = Flavor(
     read=read,
     paths=paths,
     container="istio-proxy",
-    definitions=virtualservice.DEFINITIONS,
+    definitions=definitions("istio"),
     routes=virtualservice.compile_routes,
 )

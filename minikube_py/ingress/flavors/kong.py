@@ -18,6 +18,7 @@ from minikube_py.ingress.pages import Style
 from minikube_py.ingress.resources import kongplugin
 from minikube_py.ingress.router import PathType
 from minikube_py.ingress.sources import Sources
+from minikube_py.kinds.controllerkinds import definitions
 
 _PAGES = {
     404: "no Route matched with those values",
@@ -148,5 +149,5 @@ FLAVOR = Flavor(
     read=read,
     paths=paths,
     container="proxy",
-    definitions=kongplugin.DEFINITIONS,
+    definitions=definitions("kong"),
 )

@@ -16,6 +16,7 @@ from minikube_py.ingress.pages import Style
 from minikube_py.ingress.resources import ingressroute, middleware
 from minikube_py.ingress.router import PathType
 from minikube_py.ingress.sources import Sources
+from minikube_py.kinds.controllerkinds import definitions
 
 _PAGES = {404: "404 page not found", 503: "no available server", 502: "Bad Gateway", 504: "Gateway Timeout"}
 _KNOWN = (
@@ -52,7 +53,7 @@ def read(ingress: Object, sources: Sources, defaults: Options) -> Draft:
             ),
         )
     if (scheme := draft.text("service.serversscheme")) is not None:
-        draft.set(protocol=scheme.upper())
+        draft.set(protocol="GRPC" if scheme.lower() == "h2c" else scheme.upper())
     draft.service_upstream = bool(draft.flag("service.nativelb"))
     _middlewares(draft)
     ignore(draft, _KNOWN)
@@ -105,7 +106,7 @@ FLAVOR = Flavor(
     read=read,
     paths=paths,
     container="traefik",
-    definitions=(middleware.DEFINITION, ingressroute.DEFINITION),
+    definitions=definitions("traefik"),
     routes=ingressroute.compile_routes,
     prefixes_are_text=True,
 )

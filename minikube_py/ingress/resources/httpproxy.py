@@ -22,27 +22,13 @@ from minikube_py.ingress.annotations.whitelist_source_range import AllowSources
 from minikube_py.ingress.flavors.flavor import HTTPSRedirect
 from minikube_py.ingress.gateway.filters import CORS, Redirect, RequestHeaders, ResponseHeaders
 from minikube_py.ingress.options import Answer, Call, Filter, Mirror, Phase
-from minikube_py.ingress.resources.definition import definition, resource_of
 from minikube_py.ingress.resources.middleware import RateLimit, duration
 from minikube_py.ingress.resources.routes import Asked, Custom, Route, age, location, shares
 from minikube_py.ingress.router import Location
 
-__all__ = ["DEFINITION", "RESOURCE", "compile_routes", "status_of"]
+__all__ = ["RESOURCE", "compile_routes", "status_of"]
 
-DEFINITION = definition(
-    "projectcontour.io",
-    ("v1",),
-    "HTTPProxy",
-    "httpproxies",
-    short=("proxy", "proxies"),
-    columns={
-        "FQDN": ".spec.virtualhost.fqdn",
-        "TLS Secret": ".spec.virtualhost.tls.secretName",
-        "Status": ".status.currentStatus",
-        "Status Description": ".status.description",
-    },
-)
-RESOURCE = resource_of(DEFINITION)
+RESOURCE = "httpproxies.projectcontour.io"
 _Spec = Mapping[str, Any]
 _ROUTE = (
     "conditions", "corsPolicy", "directResponsePolicy", "enableWebsockets", "ipAllowPolicy", "ipDenyPolicy",
@@ -162,8 +148,8 @@ class _Host:
         services = [each for each in spec.get("services") or () if not each.get("mirror")]
         for each in spec.get("services") or ():
             self.custom.unknown(RESOURCE, obj, f"{at}services.", each, _SERVICE)
-            if each.get("protocol") == "tls":
-                draft.set(protocol="HTTPS")
+            if each.get("protocol") in ("tls", "h2", "h2c"):
+                draft.set(protocol={"tls": "HTTPS", "h2": "GRPCS", "h2c": "GRPC"}[each["protocol"]])
             if each.get("mirror"):
                 draft.set(mirrors=(Mirror(self._backend(obj, each), float(each.get("weight") or 100) / 100),))
         options = self.custom.settle(RESOURCE, obj, draft)

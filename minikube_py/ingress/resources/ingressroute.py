@@ -15,14 +15,12 @@ from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.ingress.annotations.affinity import Stick, stick
 from minikube_py.ingress.flavors.flavor import OnlyScheme
 from minikube_py.ingress.resources import middleware, traefikrule
-from minikube_py.ingress.resources.definition import definition, resource_of
 from minikube_py.ingress.resources.routes import Asked, Custom, Route, location, shares
 from minikube_py.ingress.router import Location, PathType
 
-__all__ = ["DEFINITION", "RESOURCE", "compile_routes"]
+__all__ = ["RESOURCE", "compile_routes"]
 
-DEFINITION = definition("traefik.io", ("v1alpha1",), "IngressRoute", "ingressroutes")
-RESOURCE = resource_of(DEFINITION)
+RESOURCE = "ingressroutes.traefik.io"
 _SERVICE = ("kind", "name", "namespace", "nativeLB", "passHostHeader", "port", "scheme", "sticky", "strategy", "weight")
 _SCHEMES = {"web": "http", "websecure": "https"}
 
@@ -76,8 +74,8 @@ def _route(
     services = spec.get("services") or ()
     for each in services:
         custom.unknown(RESOURCE, obj, f"{at}.services.", each, _SERVICE)
-        if (each.get("scheme") or "").upper() == "HTTPS":
-            draft.set(protocol="HTTPS")
+        if (scheme := str(each.get("scheme") or "").lower()) in ("https", "h2c"):
+            draft.set(protocol="GRPC" if scheme == "h2c" else "HTTPS")
         if cookie := (each.get("sticky") or {}).get("cookie"):
             stick(
                 draft,

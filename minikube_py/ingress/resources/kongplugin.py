@@ -19,27 +19,12 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.ingress.annotations import Draft
 from minikube_py.ingress.options import Answer, Call, Filter, Headers, Phase, ResponseFilter
-from minikube_py.ingress.resources.definition import definition, resource_of
 
-__all__ = ["DEFINITIONS", "apply"]
+__all__ = ["apply"]
 
-_GROUP = "configuration.konghq.com"
-_FIELDS = (
-    "plugin", "config", "disabled", "protocols", "instance_name", "ordering", "run_on", "configFrom", "configPatches",
-    "status",
-)  # fmt: skip
-_COLUMNS = {"Plugin-Type": ".plugin"}
-_PLUGIN = definition(_GROUP, ("v1",), "KongPlugin", "kongplugins", short=("kp",), columns=_COLUMNS, fields=_FIELDS)
-_CLUSTER = definition(
-    _GROUP, ("v1",), "KongClusterPlugin", "kongclusterplugins", short=("kcp",), cluster=True, columns=_COLUMNS,
-    fields=_FIELDS,
-)  # fmt: skip
-_CONSUMER = definition(
-    _GROUP, ("v1",), "KongConsumer", "kongconsumers", short=("kc",), columns={"Username": ".username"},
-    fields=("username", "custom_id", "credentials", "consumerGroups", "status"),
-)  # fmt: skip
-DEFINITIONS = (_PLUGIN, _CLUSTER, _CONSUMER)
-_PLUGINS, _CLUSTER_PLUGINS, _CONSUMERS = map(resource_of, DEFINITIONS)
+_PLUGINS = "kongplugins.configuration.konghq.com"
+_CLUSTER_PLUGINS = "kongclusterplugins.configuration.konghq.com"
+_CONSUMERS = "kongconsumers.configuration.konghq.com"
 _CREDENTIAL = "konghq.com/credential"
 _PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "month": 2_592_000, "year": 31_536_000}
 _Config = Mapping[str, Any]

@@ -20,13 +20,11 @@ from minikube_py.ingress.annotations.auth_type import BasicAuth
 from minikube_py.ingress.annotations.limit_connections import LimitConnections
 from minikube_py.ingress.annotations.whitelist_source_range import AllowSources
 from minikube_py.ingress.options import Answer, Call, Headers, Phase, Subrequest
-from minikube_py.ingress.resources.definition import definition, resource_of
 from minikube_py.ingress.urls import location
 
-__all__ = ["DEFINITION", "RESOURCE", "apply"]
+__all__ = ["RESOURCE", "apply", "duration"]
 
-DEFINITION = definition("traefik.io", ("v1alpha1",), "Middleware", "middlewares")
-RESOURCE = resource_of(DEFINITION)
+RESOURCE = "middlewares.traefik.io"
 _HARMLESS = ("compress", "contentType")
 _Spec = Mapping[str, Any]
 _UNITS = {"": 1e-9, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}

@@ -20,25 +20,15 @@ from minikube_py.ingress.flavors.flavor import HTTPSRedirect
 from minikube_py.ingress.gateway.filters import CORS, RequestHeaders, ResponseHeaders
 from minikube_py.ingress.gateway.listeners import intersect
 from minikube_py.ingress.options import Answer, Call, Mirror, Phase
-from minikube_py.ingress.resources.definition import definition, resource_of
 from minikube_py.ingress.resources.middleware import duration
 from minikube_py.ingress.resources.routes import Asked, Custom, Route, age, location, shares
 from minikube_py.ingress.router import BackendKey, Location
 
-__all__ = ["DEFINITIONS", "GATEWAYS", "VIRTUAL_SERVICES", "compile_routes"]
+__all__ = ["GATEWAYS", "VIRTUAL_SERVICES", "compile_routes"]
 
-_GROUP, _VERSIONS = "networking.istio.io", ("v1", "v1beta1", "v1alpha3")
-_GATEWAY = definition(_GROUP, _VERSIONS, "Gateway", "gateways", short=("gw",))
-_VIRTUAL_SERVICE = definition(
-    _GROUP, _VERSIONS, "VirtualService", "virtualservices", short=("vs",),
-    columns={"Gateways": ".spec.gateways", "Hosts": ".spec.hosts"},
-)  # fmt: skip
-_DESTINATION_RULE = definition(
-    _GROUP, _VERSIONS, "DestinationRule", "destinationrules", short=("dr",), columns={"Host": ".spec.host"}
-)
-_SERVICE_ENTRY = definition(_GROUP, _VERSIONS, "ServiceEntry", "serviceentries", short=("se",))
-DEFINITIONS = (_GATEWAY, _VIRTUAL_SERVICE, _DESTINATION_RULE, _SERVICE_ENTRY)
-GATEWAYS, VIRTUAL_SERVICES, _RULES, _ENTRIES = map(resource_of, DEFINITIONS)
+GATEWAYS = "gateways.networking.istio.io"
+VIRTUAL_SERVICES = "virtualservices.networking.istio.io"
+_RULES, _ENTRIES = "destinationrules.networking.istio.io", "serviceentries.networking.istio.io"
 _LABELS = {"app": "istio-ingressgateway", "istio": "ingressgateway"}
 _NAMESPACE = "istio-system"
 _PORTS = {80: False, 8080: False, 443: True, 8443: True}

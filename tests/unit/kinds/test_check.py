@@ -64,7 +64,7 @@ def test_every_error_of_every_object_is_told() -> None:
         ("apiVersion: policy/v1beta1\nkind: PodSecurityPolicy", "removed in Kubernetes 1.25 without a successor"),
         ("apiVersion: apps/v2\nkind: Deployment", "use apiVersion: apps/v1"),
         ("apiVersion: apps/v1\nkind: Deploymnet", 'did you mean "Deployment" (apps/v1)?'),
-        ("apiVersion: networking.istio.io/v1\nkind: VirtualService", "ensure CRDs are installed first"),
+        ("apiVersion: argoproj.io/v1alpha1\nkind: Application", "ensure CRDs are installed first"),
         ("kind: Pod", "apiVersion: Required value"),
         ("apiversion: v1\nkind: Pod", 'apiVersion: Required value (there is "apiversion")'),
     ],

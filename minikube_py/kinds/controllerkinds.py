@@ -1,0 +1,136 @@
+"""Custom kinds that come with an ingress controller: they are served while it runs, as after its installation.
+
+Without the schemas of the real definitions: fields are kept as they are given. What they mean is `ingress.resources`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from minikube_py.apimachinery.meta import Object
+from minikube_py.kinds.custom import from_crd
+from minikube_py.kinds.kind import Kind
+
+__all__ = ["GROUPS", "definitions", "kinds", "resource"]
+
+GROUPS: Mapping[str, str] = {
+    "traefik.io": "traefik",
+    "configuration.konghq.com": "kong",
+    "networking.istio.io": "istio",
+    "projectcontour.io": "contour",
+}
+"""API group → the controller that brings it."""
+_OPEN = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_ANY = {"x-kubernetes-preserve-unknown-fields": True}
+_AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+_ISTIO = ("v1", "v1beta1", "v1alpha3")
+_PLUGIN = (
+    "plugin", "config", "disabled", "protocols", "instance_name", "ordering", "run_on", "configFrom", "configPatches",
+    "status",
+)  # fmt: skip
+
+
+def _definition(
+    group: str,
+    versions: Sequence[str],
+    kind: str,
+    plural: str,
+    *,
+    short: Sequence[str] = (),
+    cluster: bool = False,
+    columns: Mapping[str, str] = {},  # read only
+    fields: Sequence[str] = ("spec", "status"),
+) -> Object:
+    """Return a CustomResourceDefinition; the first version is stored, `columns` are printed (name → JSONPath)."""
+    own = {name: _OPEN if name in ("spec", "status") else _ANY for name in fields}
+    printed = [{"name": name, "type": "string", "jsonPath": path} for name, path in columns.items()]
+    made: list[dict[str, Any]] = [
+        {
+            "name": version,
+            "served": True,
+            "storage": version == versions[0],
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": own}},
+            "subresources": {"status": {}},
+            "additionalPrinterColumns": [*printed, _AGE],
+        }
+        for version in versions
+    ]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Cluster" if cluster else "Namespaced",
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+                "shortNames": list(short),
+            },
+            "versions": made,
+        },
+    }
+
+
+def _traefik(group: str) -> Iterable[Object]:
+    yield _definition(group, ("v1alpha1",), "Middleware", "middlewares")
+    yield _definition(group, ("v1alpha1",), "IngressRoute", "ingressroutes")
+
+
+def _kong(group: str) -> Iterable[Object]:
+    shown = {"Plugin-Type": ".plugin"}
+    yield _definition(
+        group, ("v1",), "KongPlugin", "kongplugins", short=("kp",), columns=shown, fields=_PLUGIN
+    )  # fmt: skip
+    yield _definition(
+        group, ("v1",), "KongClusterPlugin", "kongclusterplugins", short=("kcp",), cluster=True, columns=shown,
+        fields=_PLUGIN,
+    )  # fmt: skip
+    yield _definition(
+        group, ("v1",), "KongConsumer", "kongconsumers", short=("kc",), columns={"Username": ".username"},
+        fields=("username", "custom_id", "credentials", "consumerGroups", "status"),
+    )  # fmt: skip
+
+
+def _istio(group: str) -> Iterable[Object]:
+    yield _definition(group, _ISTIO, "Gateway", "gateways", short=("gw",))
+    yield _definition(
+        group, _ISTIO, "VirtualService", "virtualservices", short=("vs",),
+        columns={"Gateways": ".spec.gateways", "Hosts": ".spec.hosts"},
+    )  # fmt: skip
+    yield _definition(
+        group, _ISTIO, "DestinationRule", "destinationrules", short=("dr",), columns={"Host": ".spec.host"}
+    )
+    yield _definition(group, _ISTIO, "ServiceEntry", "serviceentries", short=("se",))
+
+
+def _contour(group: str) -> Iterable[Object]:
+    yield _definition(
+        group, ("v1",), "HTTPProxy", "httpproxies", short=("proxy", "proxies"),
+        columns={
+            "FQDN": ".spec.virtualhost.fqdn",
+            "TLS Secret": ".spec.virtualhost.tls.secretName",
+            "Status": ".status.currentStatus",
+            "Status Description": ".status.description",
+        },
+    )  # fmt: skip
+
+
+_MADE_BY = {"traefik": _traefik, "kong": _kong, "istio": _istio, "contour": _contour}
+
+
+def definitions(controller: str) -> tuple[Object, ...]:
+    """Return the CustomResourceDefinitions that installing a controller brings."""
+    return tuple(made for group, name in GROUPS.items() if name == controller for made in _MADE_BY[controller](group))
+
+
+def kinds(controllers: Iterable[str]) -> list[Kind]:
+    """Return the kinds that are served while these controllers run."""
+    return [kind for each in controllers for made in definitions(each) for kind in from_crd(made)]
+
+
+def resource(definition: Object) -> str:
+    """Return the resource that a definition defines, `middlewares.traefik.io`."""
+    name: str = definition["metadata"]["name"]
+    return name
