@@ -8,7 +8,19 @@ from minikube_py.ingress.gateway.compile import Compiled, compile_gateway
 from minikube_py.ingress.gateway.references import Condition
 from minikube_py.ingress.gateway.table import GatewayTable
 from minikube_py.ingress.router import Match, NoMatch
-from minikube_py.ingress.sources import GATEWAYS, GRANTS, NAMESPACES, ROUTES, SECRETS, SERVICES, SLICES, Sources
+from minikube_py.ingress.sources import (
+    GATEWAYS,
+    GRANTS,
+    GRPC_ROUTES,
+    NAMESPACES,
+    ROUTES,
+    SECRETS,
+    SERVICES,
+    SLICES,
+    TCP_ROUTES,
+    TLS_ROUTES,
+    Sources,
+)
 from minikube_py.kinds.registry import Registry
 
 from ..support import service
@@ -20,6 +32,9 @@ _KINDS = Registry()
 _RESOURCE = {
     "Gateway": GATEWAYS,
     "HTTPRoute": ROUTES,
+    "GRPCRoute": GRPC_ROUTES,
+    "TLSRoute": TLS_ROUTES,
+    "TCPRoute": TCP_ROUTES,
     "ReferenceGrant": GRANTS,
     "Service": SERVICES,
     "EndpointSlice": SLICES,
@@ -30,7 +45,7 @@ _RESOURCE = {
 
 def made(kind: str, name: str, spec: Object, *, namespace: str = "default", age: int = 0) -> Object:
     """An object of the Gateway API as the API server stores it: defaults filled in, the schema and rules hold."""
-    version = "v1beta1" if kind == "ReferenceGrant" else "v1"
+    version = {"ReferenceGrant": "v1beta1", "TCPRoute": "v1alpha2"}.get(kind, "v1")
     obj: Object = {
         "apiVersion": f"{GROUP}/{version}",
         "kind": kind,

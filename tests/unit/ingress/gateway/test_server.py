@@ -5,7 +5,7 @@ import base64
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
@@ -18,12 +18,31 @@ from minikube_py.ingress.tls import fake_certificate
 from ..support import World, echo, endpoints, parse, service
 from .support import HTTP, gateway, prefix, route, rule
 
-Get = Callable[..., Any]
+
+class Serving:
+    """A running data plane: `await it(target, host, port)` → (status, headers, JSON body or bytes)."""
+
+    def __init__(self, address: str, ports: dict[int, int]) -> None:
+        self.address = address
+        self.ports = ports
+        """Of the listeners → those that are really bound."""
+
+    async def __call__(
+        self, target: str, host: str = "a.test", port: int = 80, *, tls: ssl.SSLContext | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], Any]:
+        name = host if tls is not None else None
+        reader, writer = await asyncio.open_connection(self.address, self.ports[port], ssl=tls, server_hostname=name)
+        lines = [f"GET {target} HTTP/1.1", f"Host: {host}", "Connection: close"]
+        lines += (f"{name.replace('_', '-')}: {value}" for name, value in headers.items())
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
+        status, found, body = parse(await reader.read(-1))
+        writer.close()
+        return status, found, json.loads(body) if body[:1] == b"{" else body
 
 
 @contextlib.asynccontextmanager
-async def serving(world: World, *listen: str) -> AsyncIterator[Get]:
-    """Run the program; yields `get(target, host, port, **headers)` → (status, headers, JSON body or bytes)."""
+async def serving(world: World, *listen: str) -> AsyncIterator[Serving]:
+    """Run the program on free ports."""
     address = world.address()
     container = Container(
         "gateway",
@@ -33,24 +52,13 @@ async def serving(world: World, *listen: str) -> AsyncIterator[Get]:
         args=("--gateway=default/door", *(f"--listen={each}" for each in listen or ("80/HTTP",))),
     )
     running = asyncio.ensure_future(program(world.api, world.clock, host=address)(container))
-    await container.ready.wait()
-
-    async def get(
-        target: str, host: str = "a.test", port: int = 80, *, tls: ssl.SSLContext | None = None, **headers: str
-    ) -> tuple[int, dict[str, str], Any]:
-        name = host if tls is not None else None
-        reader, writer = await asyncio.open_connection(
-            address, container.extra["ports"][port], ssl=tls, server_hostname=name
-        )
-        lines = [f"GET {target} HTTP/1.1", f"Host: {host}", "Connection: close"]
-        lines += (f"{name.replace('_', '-')}: {value}" for name, value in headers.items())
-        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
-        status, found, body = parse(await reader.read(-1))
-        writer.close()
-        return status, found, json.loads(body) if body[:1] == b"{" else body
-
+    ready = asyncio.ensure_future(container.ready.wait())
+    await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    if running.done():
+        running.result()
     try:
-        yield get
+        yield Serving(address, container.extra["ports"])
     finally:
         container.terminated.set()
         await running
