@@ -8,7 +8,8 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 __all__ = [
@@ -163,10 +164,14 @@ def label_value_errors(value: str) -> list[str]:
     return found
 
 
-def qualified_name_errors(name: str) -> list[str]:
-    """Return what is wrong with a label's or annotation's key, in Kubernetes' words."""
+@lru_cache(maxsize=4096)
+def qualified_name_errors(name: str) -> Sequence[str]:
+    """Return what is wrong with a label's or annotation's key, in Kubernetes' words.
+
+    Remembered, because a cluster's objects share a few dozen keys.
+    """
     prefix, slash, rest = name.rpartition("/")
-    found = []
+    found: list[str] = []
     if slash and not prefix:
         found.append("prefix part must be non-empty")
     elif slash:
@@ -181,7 +186,7 @@ def qualified_name_errors(name: str) -> list[str]:
             "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
             "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
         )
-    return found
+    return tuple(found)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -55,7 +55,7 @@ class _Machine:
 class Machines:
     """Starts and stops kubelets as the Node objects say.
 
-    Resource handling: `close()` stops all, the last one first.
+    Resource handling: `close()` stops all at once: a grace period runs on every node at the same time.
     Error handling: a machine that can't start is logged, and its Node stays without conditions (`Unknown`).
     """
 
@@ -83,9 +83,11 @@ class Machines:
         if self._subscription is not None:
             self._subscription.cancel()
         await self._scope.close()
-        while self.kubelets:
-            _, kubelet = self.kubelets.popitem()
-            await kubelet.stop()
+        kubelets = [*self.kubelets.values()]
+        self.kubelets.clear()
+        stopped = await asyncio.gather(*(kubelet.stop() for kubelet in kubelets), return_exceptions=True)
+        for failure in filter(None, stopped):
+            raise failure
         self._machines.clear()
 
     async def boot(self, name: str, index: int) -> None:

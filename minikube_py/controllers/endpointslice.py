@@ -14,7 +14,7 @@ from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client import Action, Create, Delete, Event, Soon, Update, View
 from minikube_py.client.api import Change
-from minikube_py.controllers import endpoint
+from minikube_py.controllers import endpoint, pods
 from minikube_py.controllers.endpoint import Endpoint, Port, Services
 
 __all__ = ["MANAGED_BY", "SERVICE_NAME", "EndpointSliceController", "SliceSet"]
@@ -45,7 +45,7 @@ class EndpointSliceController:
         labels = meta.labels(event.object)
         if labels.get(MANAGED_BY) == _ME and event.change is not Change.ADDED and labels.get(SERVICE_NAME):
             key = Key(event.key.namespace, labels[SERVICE_NAME])
-            yield key if event.change is Change.DELETED else Soon(key)
+            yield key if event.change is Change.DELETED else Soon(key, pods.pace(0))
 
     def reconcile(self, key: Key, view: View, now: float) -> Sequence[Action]:
         service = view.get("services", key.name, key.namespace)
@@ -123,6 +123,9 @@ class SliceSet:
                 empty.remove(spare)
                 if meta.labels(spare) != self._labels:
                     actions.append(Update(self._changed(spare, [])))
+        for index, action in enumerate(actions):
+            if isinstance(action, Create) and empty:  # as the real one: rather another use than one less and one more
+                actions[index] = Update(self._reused(empty.pop(0), action.object))
         actions.extend(Delete(_RESOURCE, meta.key(found), uid=meta.uid(found)) for found in empty)
         return actions
 
@@ -164,6 +167,9 @@ class SliceSet:
 
     def _changed(self, found: Object, content: list[Object]) -> Object:
         return {**found, "metadata": {**found["metadata"], "labels": self._labels}, "endpoints": content}
+
+    def _reused(self, found: Object, new: Object) -> Object:
+        return {**self._changed(found, new["endpoints"]), "ports": new["ports"]}
 
     def _new(self, ports: tuple[Port, ...], content: list[Object]) -> Object:
         prefix = f"{meta.name(self._owner)}-"

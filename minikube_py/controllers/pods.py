@@ -131,7 +131,7 @@ def tells(event: Event) -> bool:
 
 def pace(size: int) -> float:
     """Return the seconds within which news of one of `size` members may wait: a look at all costs that much more."""
-    return 0.005 + size * 0.00005
+    return 0.001 + size * 0.00005
 
 
 def owned(event: Event, view: View, kind: str, resource: str) -> Iterable[Key | Soon]:

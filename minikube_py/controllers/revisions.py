@@ -19,7 +19,7 @@ _RESOURCE = "controllerrevisions.apps"
 
 def compact(value: Any) -> Any:
     """Drop what is null, empty or only a creationTimestamp: two writings of one template compare equal."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         result = {k: compact(v) for k, v in value.items() if k != "creationTimestamp"}
         return {k: v for k, v in result.items() if v is not None and v != {} and v != []}
     if isinstance(value, list):
@@ -34,13 +34,14 @@ def template_hash(template: Mapping[str, Any], collisions: int = 0) -> str:
 
 def templates_equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Compare two templates but for the hash label that a controller added."""
-    return bool(_bare(a) == _bare(b))
+    one, other = _bare(a), _bare(b)
+    return one == other or bool(compact(one) == compact(other))
 
 
-def _bare(template: Mapping[str, Any]) -> Any:
+def _bare(template: Mapping[str, Any]) -> Mapping[str, Any]:
     metadata = template.get("metadata") or {}
     labels = {k: v for k, v in (metadata.get("labels") or {}).items() if k != "pod-template-hash"}
-    return compact({**template, "metadata": {**metadata, "labels": labels}})
+    return {**template, "metadata": {**metadata, "labels": labels}}
 
 
 def history(owner: Object, view: View, in_use: Sequence[str]) -> tuple[Object, Object, list[Object], list[Action]]:

@@ -10,6 +10,7 @@ still serving. It is applied after the traffic policy has chosen whose endpoints
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple, TypeAlias
 
@@ -193,7 +194,7 @@ def node_info(node: Object) -> NodeInfo:
             for entry in meta.status(node).get("addresses") or ()
             if not silent and entry.get("type") == "InternalIP" and _is_ipv4(entry.get("address"))
         ),
-        tuple(IPv4Network(cidr) for cidr in ranges if "." in cidr),
+        tuple(_network(cidr) for cidr in ranges if "." in cidr),
     )
 
 
@@ -247,6 +248,10 @@ def _cluster_ips(spec: Mapping[str, Any]) -> list[str]:
     return [ip for ip in found if _is_ipv4(ip)]
 
 
+_network = lru_cache(maxsize=1024)(IPv4Network)  # the heartbeats of all nodes tell them again and again
+
+
+@lru_cache(maxsize=1024)
 def _is_ipv4(ip: str | None) -> bool:
     try:
         IPv4Address(ip or "")

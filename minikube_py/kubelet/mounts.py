@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +24,34 @@ CLAIMS = "claims"
 
 
 class PodFolders:
-    """The folders of one pod.
+    """The folders of one pod; the cluster's own, `state`, is asked for when the first is made.
 
     Resource handling: `remove()` deletes what is the pod's own; claims and host paths stay.
     """
 
-    def __init__(self, state: Path, *, uid: str, node: str) -> None:
-        self._own = state / "pods" / uid
-        self._claims = state / CLAIMS
-        self._host = state / "hosts" / node
+    def __init__(self, state: Callable[[], Path], *, uid: str, node: str) -> None:
+        self._state = state
+        self._uid = uid
+        self._node = node
         self._volumes: dict[str, Path] = {}
         self._payloads: dict[str, Mapping[str, File]] = {}
+
+    @property
+    def used(self) -> bool:
+        """Whether the pod has any."""
+        return bool(self._volumes) or "_own" in self.__dict__
+
+    @cached_property
+    def _own(self) -> Path:
+        return self._state() / "pods" / self._uid
 
     def put(self, name: str, volume: Volume) -> None:
         """Make (or refresh) a volume's folder and write its files."""
         match volume.place:
             case Place.CLAIM:
-                folder = self._claims / volume.path
+                folder = self._state() / CLAIMS / volume.path
             case Place.HOST:
-                folder = self._host / volume.path.lstrip("/")
+                folder = self._state() / "hosts" / self._node / volume.path.lstrip("/")
             case Place.POD:
                 folder = self._own / "volumes" / name
         if volume.is_file:
@@ -101,7 +111,8 @@ class PodFolders:
         return found
 
     def remove(self) -> None:
-        shutil.rmtree(self._own, ignore_errors=True)
+        if "_own" in self.__dict__:
+            shutil.rmtree(self._own, ignore_errors=True)
 
 
 def _publish(folder: Path, files: Mapping[str, File]) -> None:

@@ -5,7 +5,6 @@ Stands for the kubelet's volume manager with its reconciler, and for the token m
 
 import logging
 from collections.abc import Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from minikube_py.apimachinery import meta
@@ -42,17 +41,14 @@ class VolumeManager:
         self._kubelet = kubelet
         self._sandbox = sandbox
         self._key = meta.key(pod)
-        self._uid = meta.uid(pod)
         self._tokens: dict[tuple[int, str], tuple[float, str]] = {}
         """(seconds, audience) → when to ask for another one, token."""
-        self.used = False
-        """Whether the pod has folders at all."""
+        self.folders = PodFolders(lambda: kubelet.state_dir, uid=meta.uid(pod), node=kubelet.node)
 
-    @cached_property
-    def folders(self) -> PodFolders:
-        self.used = True
-        kubelet = self._kubelet
-        return PodFolders(kubelet.state_dir, uid=self._uid, node=kubelet.node)
+    @property
+    def used(self) -> bool:
+        """Whether the pod has folders at all."""
+        return self.folders.used
 
     def mount(self, pod: Object) -> None:
         """Make the volumes that containers mount, or bring them up to date.
@@ -111,5 +107,4 @@ class VolumeManager:
         return resource_value(reference, chosen, self._kubelet.capacity)
 
     def remove(self) -> None:
-        if self.used:
-            self.folders.remove()
+        self.folders.remove()
