@@ -72,7 +72,7 @@ class Walk:
 
 def farthest(walks: Iterable[Walk]) -> Walk:
     """Return the walk of the first who has a rule, else of the first who gets farthest."""
-    return max(walks, key=lambda walk: (walk.matched, sum(step.ok for step in walk.steps)))
+    return max(walks, key=lambda walk: (walk.matched, not walk.matched and sum(step.ok for step in walk.steps)))
 
 
 def explain(sources: Sources, flavors: Sequence[Flavor], url: SplitResult, *, https_port: int = 443) -> Walk:
