@@ -10,7 +10,7 @@ from minikube_py.aiokit.clock import rfc3339, timestamp
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.labels import EVERYTHING, Selector
 from minikube_py.apimachinery.meta import Key, Object
-from minikube_py.client import Action, Event, Requeue, Soon, UpdateStatus, View
+from minikube_py.client import Action, Emit, Event, Requeue, Soon, UpdateStatus, View
 from minikube_py.client.api import Change
 from minikube_py.controllers import pods
 from minikube_py.controllers.intstr import scaled
@@ -91,6 +91,8 @@ class PodDisruptionBudgetController:
         actions: list[Action] = []
         if status != old:
             actions.append(UpdateStatus({**budget, "status": status}))
+            if not found:
+                actions.append(Emit(budget, "Normal", "NoPods", "No matching pods found"))
         if again:
             actions.append(Requeue(again))
         return actions

@@ -10,6 +10,8 @@ from minikube_py.kinds.tables import AGE, NAME, WIDE, age, map_cell, template_sp
 
 __all__ = ["KIND"]
 
+_GENERATION = "deprecated.daemonset.template.generation"
+
 
 def prepare(daemon_set: Object, old: Object | None) -> None:
     if old is None:
@@ -19,7 +21,10 @@ def prepare(daemon_set: Object, old: Object | None) -> None:
             "desiredNumberScheduled": 0,
             "numberReady": 0,
         }
-        daemon_set["metadata"].setdefault("annotations", {}).setdefault("deprecated.daemonset.template.generation", "1")
+    generation = meta.annotations(old).get(_GENERATION, "0") if old is not None else "0"
+    changed = old is None or meta.spec(old).get("template") != meta.spec(daemon_set).get("template")
+    annotations = {**meta.annotations(daemon_set), _GENERATION: str(int(generation) + changed)}
+    daemon_set["metadata"]["annotations"] = annotations
 
 
 def default(daemon_set: Object) -> None:

@@ -293,3 +293,17 @@ def test_rows() -> None:
         "<none>",
         "60s",
     ]
+
+
+def test_a_daemon_set_counts_its_templates() -> None:
+    """`kubectl describe` shows the template's generation, which old clients count by."""
+    counted = "deprecated.daemonset.template.generation"
+    old = completed(daemonset.KIND, make(daemonset.KIND))
+    assert meta.annotations(old)[counted] == "1"
+    new = meta.copy(old)
+    del new["metadata"]["annotations"]
+    daemonset.KIND.prepare(new, old)
+    assert meta.annotations(new)[counted] == "1"
+    new["spec"]["template"]["spec"]["containers"][0]["image"] = "other"
+    daemonset.KIND.prepare(new, old)
+    assert meta.annotations(new)[counted] == "2"
