@@ -129,6 +129,7 @@ async def _serve(options: Options, ready: Callable[[dict[str, Any]], None]) -> i
 async def _bring_up(cluster: Any, options: Options, begun: float) -> None:
     from minikube_py.cluster.apply import ApplyError
     from minikube_py.cluster.local import StartError
+    from minikube_py.cluster.waiting import WaitHopeless
 
     config = options.config
     note(f'Creating cluster "{config.name}" ({cluster.node_count} nodes, in this process) ...')
@@ -151,6 +152,8 @@ async def _bring_up(cluster: Any, options: Options, begun: float) -> None:
     if options.patience:
         try:
             await cluster.wait_ready(options.patience)
+        except WaitHopeless as error:
+            raise StartError(f"not ready {error}", ExitCode.USAGE) from None
         except TimeoutError as error:
             raise StartError(f"not ready {error}", ExitCode.TIMEOUT) from None
         pods = cluster.operations.list("pods")

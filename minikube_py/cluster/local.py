@@ -17,7 +17,7 @@ from minikube_py.cluster.nodes import NodeVerbs
 from minikube_py.cluster.problems import Problem, problems
 from minikube_py.cluster.targets import Target, UnknownTarget, is_ready, kind_named, parse, pod_of, pods_of
 from minikube_py.cluster.urls import Door, Doors, scheme, urls
-from minikube_py.cluster.waiting import WORKLOADS, not_ready, unready_workloads, until
+from minikube_py.cluster.waiting import WORKLOADS, hopeless, not_ready, unready_workloads, until
 from minikube_py.cni.sockdiag import Listening
 from minikube_py.ingress.flavors import flavor
 from minikube_py.networkpolicy.profiles import PROFILES
@@ -289,8 +289,11 @@ class LocalCluster(NodeVerbs):
         await self.settle(timeout)
 
     async def wait_ready(self, timeout: float) -> None:
-        """Wait until every workload and pod is ready, and their endpoints are published."""
-        await until(self.operations, (*WORKLOADS, "pods"), unready_workloads, timeout)
+        """Wait until every workload and pod is ready, and their endpoints are published.
+
+        Error handling: WaitTimeout; WaitHopeless at once when a program of `images:` can't be imported.
+        """
+        await until(self.operations, (*WORKLOADS, "pods"), unready_workloads, timeout, hopeless)
         await self._settled(timeout, "endpoint-slice-controller")  # what proxy and DNS go by
 
     # Questions

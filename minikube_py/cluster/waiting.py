@@ -9,7 +9,7 @@ from minikube_py.client.api import API, Event, View
 from minikube_py.cluster.problems import problems
 from minikube_py.cluster.targets import Target, is_ready, pods_of
 
-__all__ = ["WaitTimeout", "not_ready", "unready_workloads", "until"]
+__all__ = ["WaitHopeless", "WaitTimeout", "hopeless", "not_ready", "unready_workloads", "until"]
 
 WORKLOADS = ("deployments.apps", "statefulsets.apps", "daemonsets.apps", "replicasets.apps", "replicationcontrollers")
 
@@ -18,10 +18,21 @@ class WaitTimeout(TimeoutError):
     """The wished-for state didn't come; the message says what stands in its way."""
 
 
-async def until(api: API, resources: Iterable[str], unmet: Callable[[View], str | None], wait_seconds: float) -> None:
+class WaitHopeless(WaitTimeout):
+    """The wished-for state can't come by itself: waiting ended early."""
+
+
+async def until(
+    api: API,
+    resources: Iterable[str],
+    unmet: Callable[[View], str | None],
+    wait_seconds: float,
+    hopeless: Callable[[View], str | None] = lambda view: None,
+) -> None:
     """Return once `unmet(api)` is None; it is asked again after each change of one of `resources`.
 
-    Error handling: WaitTimeout with the last answer of `unmet` and the cluster's problems.
+    Error handling: WaitTimeout with the last answer of `unmet` and the cluster's problems; WaitHopeless as soon as
+    `hopeless` names something that no waiting mends.
     """
     changed = asyncio.Event()
 
@@ -32,14 +43,31 @@ async def until(api: API, resources: Iterable[str], unmet: Callable[[View], str 
     try:
         async with asyncio.timeout(wait_seconds):
             while unmet(api) is not None:
+                if (why := hopeless(api)) is not None:
+                    raise WaitHopeless(f"and won't be: {why}")
                 changed.clear()
                 await changed.wait()
+    except WaitHopeless:
+        raise
     except TimeoutError:
         found = [str(problem) for problem in problems(api)]
         detail = "".join(f"\n  - {line}" for line in found) or "\n  (no other problem is known)"
         raise WaitTimeout(f"after {wait_seconds:g} s: {unmet(api)}{detail}") from None
     finally:
         subscription.cancel()
+
+
+def hopeless(view: View) -> str | None:
+    """Return the first container that nothing but another `images:` mapping or source can start; None without one."""
+    for pod in view.list("pods"):
+        status = pod.get("status") or {}
+        for kind in ("initContainerStatuses", "containerStatuses"):
+            for container in status.get(kind) or ():
+                waiting = (container.get("state") or {}).get("waiting") or {}
+                if waiting.get("reason") == "CreateContainerError":
+                    message = f"{waiting['reason']}: {waiting.get('message', '')}"
+                    return f"pod/{meta.name(pod)} ({meta.namespace(pod)}), container {container['name']}: {message}"
+    return None
 
 
 def not_ready(view: View, target: Target, ready: int | None, condition: str | None) -> str | None:

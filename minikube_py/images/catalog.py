@@ -10,8 +10,10 @@ Order of decision, first match wins (DESIGN.md §3):
 
 import importlib
 import inspect
+import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache, partial
 from types import ModuleType
 from typing import Any, TypeGuard, cast
@@ -68,6 +70,9 @@ class AbsentImage(Exception):
 
 class BadMapping(ValueError):
     """An entry of `images:` says something impossible; the message names the entry."""
+
+    heals = False
+    """Whether the next try may succeed: the entry says `reload: true`."""
 
 
 def _is_shell(argv: Sequence[str]) -> bool:
@@ -198,7 +203,11 @@ def _adapt(pattern: str, image: str, value: Any) -> Main:
                 target = value[key]
                 if key != "command" and isinstance(target, str):
                     if value.get("reload"):
-                        return _reloading(pattern, module, target, value)
+                        try:
+                            return _reloading(pattern, module, target, value)
+                        except BadMapping as error:
+                            error.heals = True
+                            raise
                     target = _load(pattern, target)
                 return _call_adapter(module, target, value)
         raise BadMapping(f"images: {pattern!r} says nothing that can run")
@@ -259,18 +268,31 @@ def _load(pattern: str, target: str) -> Any:
         raise BadMapping(f'images: {pattern!r}: {target!r} is no import string; write it as "package.module:name"')
     try:
         found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise BadMapping(
-            f"images: {pattern!r}: can't import {module_name!r} ({error}); is it on PYTHONPATH or installed here?"
-        ) from error
     except (Exception, SystemExit) as error:  # whatever the user's code does when it is imported
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        raise BadMapping(
-            f"images: {pattern!r}: importing {module_name!r} raised in {where.filename}:{where.lineno}: {error!r}"
-        ) from error
+        raise BadMapping(f"images: {pattern!r}: {_why_not_imported(module_name, error)}") from error
     try:
         for name in path.split("."):
             found = getattr(found, name)
     except AttributeError:
-        raise BadMapping(f"images: {pattern!r}: module {module_name!r} has no {path!r}") from None
+        where = getattr(sys.modules.get(module_name), "__file__", None) or module_name
+        names = get_close_matches(path, vars(sys.modules[module_name]), 1) if module_name in sys.modules else []
+        hint = f"; did you mean {names[0]!r}?" if names else ""
+        raise BadMapping(f"images: {pattern!r}: module {module_name!r} ({where}) has no {path!r}{hint}") from None
     return found
+
+
+def _why_not_imported(module: str, error: BaseException) -> str:
+    """Say where an import failed, and what to do about it."""
+    text = f"can't import {module!r}: "
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    inner = [frame for frame in frames if frame.filename != __file__]
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{text}{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
+        return f"{text}there is no module {error.name!r}; call mkpy in the folder that has it, or put it on PYTHONPATH"
+    text += f"{inner[-1].filename}:{inner[-1].lineno}: " if inner else ""
+    text += f"{type(error).__name__}: {error}"
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        return f"{text}; install it beside minikube-py: {sys.executable} -m pip install {package}"
+    return text

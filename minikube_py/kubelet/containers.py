@@ -159,7 +159,7 @@ class Containers:
                 f'Failed to pull image "{image}": not found: the images: mapping marks it as absent',
             )
         except BadMapping as error:
-            return StartFailed(name, "CreateContainerError", str(error))
+            return StartFailed(name, "RunContainerError" if error.heals else "CreateContainerError", str(error))
         if container is None:
             return StartFailed(name, "CreateContainerConfigError", refused)
         if pull or attempt:
@@ -342,9 +342,11 @@ class Containers:
             self._hooked("PreStop", container, spec, hook), f"preStop {container.name}", self._kubelet.node_context()
         )
         try:
-            await asyncio.wait(
-                (running, task), timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED
-            )
+            left = deadline - time.monotonic()
+            await asyncio.wait((running, task), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done() and not task.done():
+                message = "PreStopHook failed: it did not complete in the grace period"
+                self.event("Warning", "FailedPreStopHook", message, container.name)
         finally:
             running.cancel()
 

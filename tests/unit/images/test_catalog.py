@@ -1,5 +1,7 @@
 """Which program runs for an image."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,3 +93,37 @@ def test_bad_import_string(target: str, says: str) -> None:
     """An import string that leads nowhere says how."""
     with pytest.raises(BadMapping, match=says):
         Catalog({"acme": {"asgi": target}}).resolve("acme")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        pytest.param(
+            "import nosuchmodule\n",
+            "main.py:1: ModuleNotFoundError: No module named 'nosuchmodule'; install",
+            id="lacks",
+        ),
+        pytest.param("x = 1\ny = x / 0\n", "main.py:2: ZeroDivisionError", id="raises"),
+        pytest.param("def f(:\n", "main.py:1: SyntaxError", id="syntax"),
+        pytest.param("ap = 1\n", "has no 'app'; did you mean 'ap'?", id="name"),
+        pytest.param("raise SystemExit(3)\n", "main.py:1: SystemExit: 3", id="exits"),
+    ],
+)
+def test_a_bad_import_is_told_with_its_place(
+    source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """File, line and the next step: what is wrong is the user's own code."""
+    package = f"bad_{len(source)}_{abs(hash(message))}"
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "main.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    catalog = Catalog({"bad": {"asgi": f"{package}.main:app"}})
+    with pytest.raises(BadMapping, match=re.escape(message)) as caught:
+        catalog.resolve("bad")
+    assert not caught.value.heals
+
+
+def test_a_module_that_is_not_there_is_looked_for_in_the_callers_folder() -> None:
+    """The most common mistake has a cure of its own."""
+    with pytest.raises(BadMapping, match=r"no module 'nowhere_at_all'.*PYTHONPATH"):
+        Catalog({"bad": {"asgi": "nowhere_at_all.main:app"}}).resolve("bad")

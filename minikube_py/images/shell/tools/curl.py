@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from minikube_py.images.shell.process import Process, Tool, UsageError
-from minikube_py.images.shell.tools.curl_request import LONG_OPTIONS, expand_globs, request_of, write_out
+from minikube_py.images.shell.tools.curl_request import LONG_OPTIONS, SHORT_OPTIONS, expand_globs, request_of, write_out
 from minikube_py.images.shell.tools.exchange import (
     BrokenAnswer,
     NoAnswer,
@@ -34,7 +34,7 @@ class CurlError(Exception):
 
 async def _curl(p: Process) -> int:
     try:
-        options = read_options(p.args, "sSfiIo:Ow:H:X:d:kLm:vu:A:e:G4NgT:D:b:V0j:#q", LONG_OPTIONS, code=2)
+        options = read_options(p.args, SHORT_OPTIONS, LONG_OPTIONS, code=2)
     except UsageError as error:
         match = re.fullmatch(r"(unrecognized option|option requires an argument): (.*)", str(error))
         name = "" if match is None else ("-" if len(match[2]) == 1 else "--") + match[2]

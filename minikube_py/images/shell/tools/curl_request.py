@@ -30,6 +30,8 @@ LONG_OPTIONS = {
     "data-binary=": "data-binary",
     "data-urlencode=": "data-urlencode",
     "json=": "json",
+    "form=": "F",
+    "form-string=": "form-string",
     "insecure": "k",
     "location": "L",
     "max-time=": "m",
@@ -69,7 +71,7 @@ LONG_OPTIONS = {
 }
 
 
-SHORT_OPTIONS = "sSfiIo:Ow:H:X:d:kLm:vu:A:e:G4NgT:D:b:V0j:#q"
+SHORT_OPTIONS = "sSfiIo:Ow:H:X:d:F:kLm:vu:A:e:G4NgT:D:b:V0j:#q"
 
 
 def expand_globs(url: str) -> list[str]:
@@ -89,6 +91,24 @@ def expand_globs(url: str) -> list[str]:
     return [url]
 
 
+async def _form(p: Process, options: Any) -> tuple[bytes, str]:
+    """Return the body of `-F name=value`, `-F name=@file;type=…` and its content type."""
+    boundary = "------------------------d74496d66958873e"
+    body = b""
+    for text in (*options.all("F"), *(f"{one}\0" for one in options.all("form-string"))):
+        name, _, value = text.partition("=")
+        head = f'Content-Disposition: form-data; name="{name}"'
+        data = value.rstrip("\0").encode()
+        if value.startswith(("@", "<")) and not value.endswith("\0"):
+            path, _, more = value[1:].partition(";")
+            data = await p.source(path).rest()
+            if value[0] == "@":
+                kind = more.partition("type=")[2] or "application/octet-stream"
+                head += f'; filename="{path.rpartition("/")[2]}"\r\nContent-Type: {kind}'
+        body += f"--{boundary}\r\n{head}\r\n\r\n".encode() + data + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
 async def request_of(p: Process, options: Any, url: SplitResult) -> Request:
     pieces: list[bytes] = []
     for key in ("d", "data-raw", "data-binary", "data-urlencode", "json"):
@@ -103,6 +123,9 @@ async def request_of(p: Process, options: Any, url: SplitResult) -> Request:
                 pieces.append(text.encode())
     posting = bool(pieces)
     body = b"&".join(pieces)
+    kind = "application/json" if "json" in options else "application/x-www-form-urlencoded"
+    if "F" in options or "form-string" in options:
+        body, kind, posting = *await _form(p, options), True
     if "G" in options and posting:
         query = "&".join(filter(None, (url.query, body.decode())))
         url, body, posting = url._replace(query=query), b"", False
@@ -123,7 +146,6 @@ async def request_of(p: Process, options: Any, url: SplitResult) -> Request:
     if posting or "T" in options:
         headers.append(("Content-Length", str(len(body))))
     if posting:
-        kind = "application/json" if "json" in options else "application/x-www-form-urlencoded"
         headers.append(("Content-Type", kind))
     for line in options.all("H"):
         key, colon, value = line.partition(":" if ":" in line else ";")
