@@ -8,15 +8,25 @@ a random endpoint; a test wants to be told the truth twice.)
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import replace
 
 from minikube_py.ingress.router import BackendKey, Endpoint, Upstream
 
-__all__ = ["Balancer", "cookie_value"]
+__all__ = ["Balancer", "cookie_value", "subset"]
 
 
 def cookie_value(endpoint: Endpoint) -> str:
     """Return what the affinity cookie holds: it names the endpoint without showing its address."""
     return hashlib.sha1(str(endpoint).encode()).hexdigest()
+
+
+def subset(upstream: Upstream, value: str, size: int) -> Upstream:
+    """Return the group of `size` endpoints that requests with this hash value share (upstream-hash-by-subset)."""
+    ordered = sorted(upstream.endpoints)
+    groups = [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
+    if not groups:
+        return upstream
+    return replace(upstream, endpoints=max(groups, key=lambda group: _weight(group[0], value)))
 
 
 def _weight(endpoint: Endpoint, value: str) -> bytes:

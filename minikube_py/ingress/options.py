@@ -164,6 +164,8 @@ class Options:
     vhost: str = ""
     hash_by: str = ""
     """upstream-hash-by, with nginx variables."""
+    hash_subset: int = 0
+    """Endpoints that share a hash and take turns; 0: one endpoint has it."""
     affinity_cookie: str = ""
     """Name of the cookie by which a caller's pod is found; "" is without affinity (`annotations.affinity`)."""
     error_codes: frozenset[int] = frozenset()

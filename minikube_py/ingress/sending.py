@@ -4,6 +4,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from minikube_py.ingress.balancer import subset
 from minikube_py.ingress.forwarding import NOT_FORWARDED, interim_fields, preamble, styled_preamble
 from minikube_py.ingress.http1 import BadResponse, Head
 from minikube_py.ingress.options import Options
@@ -72,6 +73,8 @@ async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) 
     secure = options.protocol in ("HTTPS", "GRPCS")
     pool = proxy.pool_for(options)
     sticky, hashed = _preference(exchange, options)
+    if hashed and options.hash_subset:
+        upstream, hashed = subset(upstream, hashed, options.hash_subset), ""
     tried: set[Endpoint] = set()
     errors: list[str] = []
     status = 502

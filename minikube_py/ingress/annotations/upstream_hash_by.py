@@ -1,4 +1,4 @@
-"""`upstream-hash-by`: the endpoint is chosen by the hash of nginx variables, e.g. `$request_uri`."""
+"""`upstream-hash-by`: the endpoint, or a subset of them, is chosen by the hash of nginx variables (`$request_uri`)."""
 
 from minikube_py.ingress.annotations.draft import Draft
 from minikube_py.ingress.options import Phase
@@ -10,5 +10,5 @@ PHASE = Phase.UPSTREAM
 def apply(draft: Draft) -> None:
     if value := draft.text("upstream-hash-by"):
         draft.set(hash_by=value)
-    if draft.flag("upstream-hash-by-subset"):
-        draft.problem("upstream-hash-by-subset", "is not supported here: the whole set is used")
+        if draft.flag("upstream-hash-by-subset"):
+            draft.set(hash_subset=draft.number("upstream-hash-by-subset-size", 1) or 3)
