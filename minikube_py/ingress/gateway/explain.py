@@ -1,5 +1,6 @@
 """Which HTTPRoute of a Gateway answers a URL, by which backend and pod, or why none: the walk of a GET. Pure."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from urllib.parse import SplitResult
 
@@ -11,6 +12,7 @@ from minikube_py.ingress.gateway import provision
 from minikube_py.ingress.gateway.compile import Compiled, RouteKey, compile_gateway
 from minikube_py.ingress.gateway.table import TYPES, GatewayTable, Rule, most_specific
 from minikube_py.ingress.router import NoMatch, Upstream, normalize_host, normalize_path
+from minikube_py.ingress.sni import by_host
 from minikube_py.ingress.sources import Sources
 
 __all__ = ["explain"]
@@ -32,6 +34,13 @@ def explain(sources: Sources, gateway: Object, url: SplitResult, port: int, *, h
 
     if not steps[0].ok:
         return ended(None)
+    if url.scheme == "https" and port not in {each for each, how in compiled.ports if how == "TLS"}:
+        return ended(None, Step("tls", f"port {port} has no TLS: use http://", False))
+    if url.scheme == "https" and (shares := by_host(table.streams.get(port, {}), host)) is not None:
+        steps.append(Step("tls", "passed through, by the server name: the certificate is the pod's own", True))
+        return _to_backends(ended, [(end, table.upstream(key)) for end, key in shares], None)
+    if url.scheme == "https":
+        steps.append(_certificate(table, host))
     found = table.find(host, normalize_path(url.path or "/"), {}, "GET", url.query)
     if isinstance(found, NoMatch):
         known = {each for hosts in (table.listeners.get(port) or {}).values() for each in hosts if each}
@@ -45,14 +54,27 @@ def explain(sources: Sources, gateway: Object, url: SplitResult, port: int, *, h
         return ended(int(answer.text[:3]), answer)
     if location.backend is None:
         return ended(500, Step("backend", f"500: {location.refused}", False))
-    shares: list[tuple[str, Upstream]] = []
-    before = 0.0
-    for end, each in found.choices:
-        if each.backend is not None:
-            shares.append((f"{end - before:.0%} of the requests", table.upstream(each.backend)))
-        before = end
+    upstreams = [(end, table.upstream(each.backend)) for end, each in found.choices if each.backend is not None]
+    return _to_backends(ended, upstreams, 0)
+
+
+def _to_backends(ended: Callable[..., Walk], upstreams: Sequence[tuple[float, Upstream]], status: int | None) -> Walk:
+    """End with the backends by their shares; `status` is foretold if one of them has an endpoint."""
+    if not upstreams:
+        return ended(None, Step("backend", "the route has no backend", False))
+    starts = (0.0, *(end for end, _ in upstreams))
+    shares = [
+        (f"{end - start:.0%} of the requests", each) for start, (end, each) in zip(starts, upstreams, strict=False)
+    ]
     more, endpoints = to_the_pods(shares[0][1], shares[1:], shares[0][0] if shares[1:] else "")
-    return replace(ended(0 if endpoints else shares[0][1].status, *more), endpoints=endpoints)
+    return replace(ended(status if endpoints else shares[0][1].status, *more), endpoints=endpoints)
+
+
+def _certificate(table: GatewayTable, host: str) -> Step:
+    found = by_host(table.tls.get(table.port, {}), host)
+    if found is None:
+        return Step("tls", "no listener has a certificate for this name: one made by the cluster's CA (mkpy ca)", True)
+    return Step("tls", f"certificate of Secret {found.secret}", True)
 
 
 def _listener(gateway: Object, compiled: Compiled, table: GatewayTable, host: str) -> Step:

@@ -9,7 +9,8 @@ from minikube_py.ingress.explain import Walk
 from minikube_py.ingress.gateway.explain import explain
 
 from ..support import endpoints
-from .support import HTTP, gateway, prefix, route, rule, sources
+from .support import HTTP, gateway, made, prefix, route, rule, sources
+from .test_listeners import secret
 
 DOOR = gateway({**HTTP, "hostname": "*.shop.test"}, {**HTTP, "name": "broken", "port": 9, "protocol": "x.test/quack"})
 REDIRECT = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https"}}
@@ -52,3 +53,26 @@ def test_a_host_that_is_near_is_named() -> None:
     walk = walked("http://tee.shop.test/", route(rule("a"), name="lost", hostnames=["x.test"]))
     assert walk.fix == ("did you mean http://tea.shop.test?",)
     assert "not attached: HTTPRoute default/lost: NoMatchingListenerHostname" in walk.steps[-1].details[0]
+
+
+def test_tls_is_told() -> None:
+    """Whose certificate is shown; a name that is passed through; a port that knows no TLS."""
+    tls = {"certificateRefs": [{"name": "crt"}]}
+    door = gateway(
+        HTTP,
+        {"name": "web", "port": 443, "protocol": "HTTPS", "hostname": "*.shop.test", "tls": tls},
+        {"name": "raw", "port": 443, "protocol": "TLS", "hostname": "raw.test", "tls": {"mode": "Passthrough"}},
+    )
+    raw = made(
+        "TLSRoute", "raw", {"parentRefs": [{"name": "door"}], "rules": [{"backendRefs": [{"name": "a", "port": 80}]}]}
+    )
+    found = sources(door, ROUTE, raw, secret(), endpoints("a", ["127.244.1.7"]))
+
+    def steps(url: str, port: int) -> list[str]:
+        return [step.text for step in explain(found, door, urlsplit(url), port).steps]
+
+    assert "certificate of Secret default/crt" in steps("https://tea.shop.test/menu", 443)
+    passed = steps("https://raw.test/", 443)
+    assert "passed through" in passed[1]
+    assert passed[-1] == "127.244.1.7:8080"
+    assert steps("https://tea.shop.test/", 80)[-1] == "port 80 has no TLS: use http://"
