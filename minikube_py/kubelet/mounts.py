@@ -124,10 +124,10 @@ def _publish(folder: Path, files: Mapping[str, File]) -> None:
     """
     shown = Path(tempfile.mkdtemp(prefix=time.strftime("..%Y_%m_%d_%H_%M_%S.", time.gmtime()), dir=folder))
     shown.chmod(0o755)
-    for relative, file in files.items():
-        target = shown / relative
-        if ".." in target.relative_to(shown).parts:
-            continue  # the API server refuses it as well
+    paths = {relative: Path(relative) for relative in files}
+    inside = {p: files[relative] for relative, p in paths.items() if ".." not in p.parts and not p.is_absolute()}
+    for path, file in inside.items():  # the API server refuses the others, as we do
+        target = shown / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file.content)
         target.chmod(file.mode | 0o400)  # we have to read it ourselves, whoever we are
@@ -136,7 +136,7 @@ def _publish(folder: Path, files: Mapping[str, File]) -> None:
     fresh = folder / "..data_tmp"
     fresh.symlink_to(shown.name)
     os.replace(fresh, data)
-    wanted = {relative.partition("/")[0] for relative in files}
+    wanted = {path.parts[0] for path in inside}
     for link in folder.iterdir():
         if not link.name.startswith("..") and link.name not in wanted:
             link.unlink()

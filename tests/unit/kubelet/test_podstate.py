@@ -76,6 +76,11 @@ class Play:
                 break
         self.now = until
 
+    def wait(self) -> None:
+        """Let time pass until something is due."""
+        if (due := self.state.deadline()) is not None:
+            self.pass_time(max(due - self.now, 0.0))
+
     @property
     def status(self) -> dict[str, Any]:
         return self.state.status(self.now)
@@ -215,6 +220,124 @@ def test_sidecar() -> None:
     assert play.kills == ["pod"]
     play.tell(Exited("side", 143))
     assert play.status["phase"] == "Succeeded"
+
+
+def test_a_sidecar_holds_the_next_one_back_until_it_has_started() -> None:
+    """Its startup probe decides; a crash before that holds on, a crash afterwards holds nobody back."""
+    side = {"name": "side", "restartPolicy": "Always", "startupProbe": {"periodSeconds": 1}}
+    play = Play(pod({}, init=(side,)))
+    play.tell(Started("side"))
+    play.tell(Exited("side", 1))
+    assert play.starts == ["side/0", "side/1"]
+    play.tell(Started("side"))
+    play.tell(Probed("side", ProbeKind.STARTUP, True, attempt=1))
+    assert play.starts[-1] == "main/0"
+    assert play.condition("Initialized") == "True"
+    play.tell(Started("main"))
+    play.tell(Exited("side", 1))
+    play.tell(Exited("main", 1))
+    assert (play.starts[-1], play.status["phase"]) == ("main/1", "Running")
+    assert play.condition("Initialized") == "True"
+
+
+def test_a_failed_init_container_takes_the_sidecar_along() -> None:
+    """The pod is Failed once the sidecar, which nobody needs any more, has ended too."""
+    play = Play(pod(init=({"name": "side", "restartPolicy": "Always"}, {"name": "a"}), restartPolicy="Never"))
+    play.tell(Started("side"))
+    play.crash(1, "a")
+    assert (play.kills, play.status["phase"]) == (["pod"], "Pending")
+    play.tell(Exited("side", 137))
+    assert (play.starts, play.status["phase"]) == (["side/0", "a/0"], "Failed")
+
+
+def test_containers_start_one_by_one_past_post_start_hooks() -> None:
+    """A container with a postStart hook holds the next one back until the hook is done."""
+    hook = {"lifecycle": {"postStart": {"sleep": {"seconds": 1}}}}
+    play = Play(pod({**hook}, {"name": "b"}, {"name": "c"}))
+    assert play.starts == ["main/0"]
+    play.tell(Started("main"))
+    assert play.starts == ["main/0", "b/0", "c/0"]
+
+
+def test_probes_without_an_answer_count_as_nothing() -> None:
+    """Neither success nor failure, but an event; a warning goes with a success."""
+    play = Play(pod({"livenessProbe": {"failureThreshold": 1}}))
+    play.tell(Started("main"))
+    play.pass_time(0)
+    play.tell(Probed("main", ProbeKind.LIVENESS, None, "rpc error"))
+    assert (play.kills, play.events, play.deadline()) == ([], ["Unhealthy"], 10)
+    play.pass_time(10)
+    play.tell(Probed("main", ProbeKind.LIVENESS, True, "Probe terminated redirects"))
+    assert (play.kills, play.events) == ([], ["Unhealthy", "ProbeWarning"])
+
+
+def test_a_probe_may_have_its_own_grace_period() -> None:
+    """A failed liveness probe's terminationGracePeriodSeconds goes with the kill."""
+    state = PodState(pod({"livenessProbe": {"failureThreshold": 1, "terminationGracePeriodSeconds": 3}}))
+    for event in (Begin("10.244.1.5", "172.18.0.3"), Started("main"), Tick()):
+        state.handle(event, NOW)
+    commands = state.handle(Probed("main", ProbeKind.LIVENESS, False, "no"), NOW)
+    assert Kill("main", 3.0) in commands
+
+
+def test_readiness_goes_on_while_the_pod_ends() -> None:
+    """Liveness doesn't: nothing restarts any more, and no deadline stays that nobody answers."""
+    play = Play(pod({"readinessProbe": {"periodSeconds": 5, "failureThreshold": 1}, "livenessProbe": {}}))
+    play.tell(Started("main"))
+    play.pass_time(0)
+    play.tell(Probed("main", ProbeKind.READINESS, True))
+    play.tell(Probed("main", ProbeKind.LIVENESS, True))
+    play.tell(Terminate())
+    play.probes.clear()
+    for _ in range(3):
+        play.wait()
+        play.tell(Probed("main", ProbeKind.READINESS, False, "no"))
+    assert (play.probes, play.condition("Ready")) == (["main Readiness"] * 3, "False ContainersNotReady")
+    play.tell(Exited("main", 0))
+    assert play.state.deadline() is None
+
+
+def test_a_probe_that_changes_nothing_costs_no_status() -> None:
+    """The revision grows with what may have changed the status, and not with the same answer as before."""
+    play = Play(pod({"readinessProbe": {}}))
+    play.tell(Started("main"))
+    play.pass_time(0)
+    before = play.state.revision
+    play.tell(Probed("main", ProbeKind.READINESS, True))
+    assert play.state.revision == before + 1
+    play.pass_time(10)
+    play.tell(Probed("main", ProbeKind.READINESS, True))
+    assert play.state.revision == before + 1
+
+
+@pytest.mark.parametrize(
+    ("crashes", "delay"), [(2, "10s"), (3, "20s"), (4, "40s"), (5, "1m20s"), (6, "2m40s"), (7, "5m0s"), (9, "5m0s")]
+)
+def test_back_off_message(crashes: int, delay: str) -> None:
+    """The message is the kubelet's, with Go's way to write a duration."""
+    play = Play(pod())
+    for _ in range(crashes):
+        play.wait()
+        play.crash(1)
+    assert play.container()["state"]["waiting"] == {
+        "reason": "CrashLoopBackOff",
+        "message": f"back-off {delay} restarting failed container=main pod=web-0_shop(u-1)",
+    }
+
+
+def test_conditions_are_in_the_kubelets_order() -> None:
+    """Others' conditions come before its own."""
+    gated = pod(readinessGates=[{"conditionType": "acme.com/lb"}])
+    play = Play({**gated, "status": {"conditions": [{"type": "PodScheduled", "status": "True"}]}})
+    play.tell(PodChanged({**gated, "status": {"conditions": [{"type": "acme.com/lb", "status": "True"}]}}))
+    assert [condition["type"] for condition in play.status["conditions"]] == [
+        "acme.com/lb",
+        "PodReadyToStartContainers",
+        "Initialized",
+        "Ready",
+        "ContainersReady",
+        "PodScheduled",
+    ]
 
 
 def test_two_containers_are_ready_together() -> None:
