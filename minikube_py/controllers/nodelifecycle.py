@@ -49,6 +49,8 @@ class NodeLifecycleController:
     def __init__(self) -> None:
         self._on_node: dict[str, dict[Key, None]] = {}
         self._tainted: set[str] = set()
+        self._registered: dict[str, bool] = {}
+        """Nodes that were seen, and whether they were lost then: what is told once."""
         self._missing: dict[str, float] = {}
         """Nodes that pods name but nobody has seen, and since when; 0.0: it was deleted."""
 
@@ -86,6 +88,7 @@ class NodeLifecycleController:
         ]
         if node is None:
             self._tainted.discard(key.name)
+            self._registered.pop(key.name, None)
             if here and (left := self._missing.setdefault(key.name, now) + _QUARANTINE - now) > 0:
                 return [Requeue(left)]
             # nobody is there to stop them: pod garbage collection
@@ -96,6 +99,7 @@ class NodeLifecycleController:
         if taints != list(meta.spec(node).get("taints") or ()):
             actions.append(Update({**node, "spec": {**meta.spec(node), "taints": taints}}))
         lost = _ready(node) in ("False", "Unknown")
+        actions.extend(self._news(node, lost=lost))
         evicting = [taint for taint in taints if taint.get("effect") == "NoExecute"]
         if evicting or lost:
             self._tainted.add(key.name)
@@ -107,6 +111,16 @@ class NodeLifecycleController:
             if evicting:
                 actions.extend(_evict(pod, evicting, now))
         return actions
+
+    def _news(self, node: Object, *, lost: bool) -> Iterable[Action]:
+        name = meta.name(node)
+        before = self._registered.get(name)
+        if before is None:
+            text = f"Node {name} event: Registered Node {name} in Controller"
+            yield Emit(node, "Normal", "RegisteredNode", text)
+        elif lost and not before:
+            yield Emit(node, "Normal", "NodeNotReady", f"Node {name} status is now: NodeNotReady")
+        self._registered[name] = lost
 
 
 def _ready(node: Object) -> str:

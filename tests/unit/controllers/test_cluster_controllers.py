@@ -165,6 +165,8 @@ async def test_lost_node(world: Any) -> None:
     ]
     (found,) = world.api.list("endpointslices.discovery.k8s.io", "default")
     assert {e["nodeName"]: e["conditions"]["ready"] for e in found["endpoints"]} == {"node-0": False, "node-1": True}
+    assert "Node node-0 event: Registered Node node-0 in Controller" in world.events("RegisteredNode")
+    assert "Node node-0 status is now: NodeNotReady" in world.events("NodeNotReady")
     assert len(world.pods()) == 2
     await world.settle(310.0)
     alive = [p for p in world.pods() if not meta.terminating(p)]
