@@ -25,8 +25,9 @@ ROUTES = "httproutes.gateway.networking.k8s.io"
 GRPC_ROUTES = "grpcroutes.gateway.networking.k8s.io"
 TLS_ROUTES = "tlsroutes.gateway.networking.k8s.io"
 TCP_ROUTES = "tcproutes.gateway.networking.k8s.io"
-GATEWAY_ROUTES = (ROUTES, GRPC_ROUTES, TLS_ROUTES, TCP_ROUTES)
-"""What a Gateway serves."""
+UDP_ROUTES = "udproutes.gateway.networking.k8s.io"
+GATEWAY_ROUTES = (ROUTES, GRPC_ROUTES, TLS_ROUTES, TCP_ROUTES, UDP_ROUTES)
+"""What attaches to a Gateway, or is told that it can't."""
 GRANTS = "referencegrants.gateway.networking.k8s.io"
 RESOURCES = (INGRESS_CLASSES, INGRESSES, SERVICES, SLICES, SECRETS, CONFIG_MAPS)
 GATEWAY_RESOURCES = (GATEWAY_CLASSES, GATEWAYS, *GATEWAY_ROUTES, GRANTS, NAMESPACES, SERVICES, SLICES, SECRETS)

@@ -38,6 +38,7 @@ class RequestHeaders:
     """RequestHeaderModifier."""
 
     phase: ClassVar[Phase] = Phase.UPSTREAM
+    stateless: ClassVar[bool] = True
 
     def __init__(self, spec: _Spec) -> None:
         self._set = _pairs(spec.get("set"))
@@ -87,6 +88,7 @@ class Redirect:
     """
 
     phase: ClassVar[Phase] = Phase.REDIRECT
+    stateless: ClassVar[bool] = True
 
     def __init__(self, spec: _Spec) -> None:
         self._spec = spec
@@ -111,6 +113,7 @@ class Rewrite:
     """URLRewrite's path; its hostname is `Options.vhost`."""
 
     phase: ClassVar[Phase] = Phase.REWRITE
+    stateless: ClassVar[bool] = True
 
     def __init__(self, spec: _Spec) -> None:
         self._spec = spec
@@ -124,6 +127,7 @@ class CORS:
     """CORS: preflights are answered here, other answers get the headers. Source: https://fetch.spec.whatwg.org/#http-cors"""
 
     phase: ClassVar[Phase] = Phase.ACCESS
+    stateless: ClassVar[bool] = True
 
     def __init__(self, spec: _Spec) -> None:
         origins = [str(each) for each in spec.get("allowOrigins") or ()]
@@ -169,6 +173,7 @@ class Unknown:
     """A filter that can't be applied: the API forbids to skip it."""
 
     phase: ClassVar[Phase] = Phase.SERVER
+    stateless: ClassVar[bool] = True
 
     def __init__(self, kind: str) -> None:
         self._kind = kind

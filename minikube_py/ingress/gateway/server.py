@@ -36,10 +36,11 @@ def program(
     certificate_authority: CertificateAuthority | None = None,
     https_port: Callable[[], int] = lambda: 443,
     host: str | None = None,
+    relay: bool = True,
 ) -> Main:
     """Return the program; bound ports are in `container.extra["ports"]`, wanted → real.
 
-    `https_port()` is where callers outside find a listener of port 443.
+    `https_port()` is where callers outside find a listener of port 443; without `relay` all requests go aiohttp's way.
     """
 
     async def main(container: Container) -> int:
@@ -107,7 +108,7 @@ def program(
                     port=port,
                 )
                 proxies.append(proxy)
-                front = Front(proxy, secure=secure, keepalive_timeout=KEEP_ALIVE, clock=clock, relay=False)
+                front = Front(proxy, secure=secure, keepalive_timeout=KEEP_ALIVE, clock=clock, relay=relay)
                 accept: Callable[[], asyncio.BaseProtocol] = partial(Either, front)
                 if secure:
                     accept = partial(Door, front, certificates[port].context, partial(streams, port), upstream)

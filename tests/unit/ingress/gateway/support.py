@@ -19,6 +19,7 @@ from minikube_py.ingress.sources import (
     SLICES,
     TCP_ROUTES,
     TLS_ROUTES,
+    UDP_ROUTES,
     Sources,
 )
 from minikube_py.kinds.registry import Registry
@@ -35,6 +36,7 @@ _RESOURCE = {
     "GRPCRoute": GRPC_ROUTES,
     "TLSRoute": TLS_ROUTES,
     "TCPRoute": TCP_ROUTES,
+    "UDPRoute": UDP_ROUTES,
     "ReferenceGrant": GRANTS,
     "Service": SERVICES,
     "EndpointSlice": SLICES,
@@ -45,7 +47,7 @@ _RESOURCE = {
 
 def made(kind: str, name: str, spec: Object, *, namespace: str = "default", age: int = 0) -> Object:
     """An object of the Gateway API as the API server stores it: defaults filled in, the schema and rules hold."""
-    version = {"ReferenceGrant": "v1beta1", "TCPRoute": "v1alpha2"}.get(kind, "v1")
+    version = {"ReferenceGrant": "v1beta1", "TCPRoute": "v1alpha2", "UDPRoute": "v1alpha2"}.get(kind, "v1")
     obj: Object = {
         "apiVersion": f"{GROUP}/{version}",
         "kind": kind,

@@ -215,5 +215,7 @@ def test_listeners_take_their_own_kinds() -> None:
     conditions = {each.name: condition(each.conditions, "Accepted") for each in found.listeners}
     assert (conditions["ended"], conditions["udp"]) == ((False, "UnsupportedValue"), (False, "UnsupportedProtocol"))
     assert found.ports == ((80, "HTTP"), (443, "TLS"))
-    alone = compiled(gateway(HTTP), wires("TLSRoute", "a"))
-    assert condition(alone.routes["TLSRoute", Key("default", "wire")][0][1], "Accepted")[1] == "NotAllowedByListeners"
+    for kind, listener in (("TLSRoute", HTTP), ("UDPRoute", udp)):
+        alone = compiled(gateway(listener), wires(kind, "a"))
+        ((_, conditions_),) = alone.routes[kind, Key("default", "wire")]
+        assert condition(conditions_, "Accepted") == (False, "NotAllowedByListeners")

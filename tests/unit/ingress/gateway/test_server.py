@@ -51,7 +51,7 @@ async def serving(world: World, *listen: str) -> AsyncIterator[Serving]:
         lambda text: world.log.write(text, 0.0),
         args=("--gateway=default/door", *(f"--listen={each}" for each in listen or ("80/HTTP",))),
     )
-    running = asyncio.ensure_future(program(world.api, world.clock, host=address)(container))
+    running = asyncio.ensure_future(program(world.api, world.clock, host=address, relay=world.relay)(container))
     ready = asyncio.ensure_future(container.ready.wait())
     await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
     ready.cancel()
@@ -72,7 +72,7 @@ def header(name: str, value: str) -> Object:
     return {"name": name, "value": value}
 
 
-async def test_filters_of_rule_and_backend(fresh: World) -> None:
+async def test_filters_of_rule_and_backend(fresh: World, both_ways: str) -> None:
     """Headers both ways, rewrite and redirect; the backend's own filters come after the rule's."""
     rewrite = {
         "type": "URLRewrite",
@@ -92,9 +92,11 @@ async def test_filters_of_rule_and_backend(fresh: World) -> None:
         route(
             {"matches": [prefix("/old")], "filters": filters, "backendRefs": [ref]},
             {"matches": [prefix("/r")], "filters": [redirect]},
+            rule("web", prefix("/r", headers=[{"name": "x-way", "value": "on"}])),
         ),
     )
     async with serving(fresh) as get:
+        assert (await get("/r/x", X_Way="on"))[0] == 200
         status, found, seen = await get("/old/x?q=1", X_Gone="yes")
         assert (status, found["x-b"], seen["path"], seen["host"]) == (200, "2", "/new/x?q=1", "inner.test")
         assert seen["headers"]["x-a"] == "1,2"
@@ -104,7 +106,7 @@ async def test_filters_of_rule_and_backend(fresh: World) -> None:
         assert (await get("/nothing"))[0] == 404
 
 
-async def test_what_cannot_be_served_says_why(fresh: World) -> None:
+async def test_what_cannot_be_served_says_why(fresh: World, both_ways: str) -> None:
     """500 for what is invalid, 503 for a Service without endpoints, 404 for another host."""
     fresh.create(
         gateway(),
@@ -121,7 +123,7 @@ async def test_what_cannot_be_served_says_why(fresh: World) -> None:
         assert b"known: a.test" in page
 
 
-async def test_timeouts_answer_504(fresh: World) -> None:
+async def test_timeouts_answer_504(fresh: World, both_ways: str) -> None:
     """timeouts.request and timeouts.backendRequest; a quick answer passes, 0s is no limit."""
     held = asyncio.Event()
 
@@ -151,7 +153,7 @@ async def test_timeouts_answer_504(fresh: World) -> None:
         assert (await waiting)[0] == 200
 
 
-async def test_mirrors_get_copies(fresh: World) -> None:
+async def test_mirrors_get_copies(fresh: World, both_ways: str) -> None:
     """Each mirror one, with method, path and headers; the caller sees only the backend's answer."""
     copies: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
 
