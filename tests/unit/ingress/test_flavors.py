@@ -163,3 +163,21 @@ def test_a_malformed_ingress_does_not_take_the_others_down() -> None:
         "broken",
         "worse",
     }
+
+
+@pytest.mark.parametrize(
+    ("protocol", "version", "spoken"),
+    [("HTTP", "HTTP1", "HTTP"), ("HTTPS", "HTTP1", "HTTPS"), ("HTTP", "GRPC", "GRPC"), ("HTTPS", "HTTP2", "GRPCS")],
+)
+def test_what_albs_target_groups_speak(protocol: str, version: str, spoken: str) -> None:
+    """backend-protocol with backend-protocol-version: HTTP/2 is how gRPC is spoken."""
+    prefix = "alb.ingress.kubernetes.io/backend-protocol"
+    annotations = {prefix: protocol, f"{prefix}-version": version}
+    rules = compile_rules(
+        sources(ingress_class("alb", flavor("alb").controller), made("alb", path("web"), annotations=annotations)),
+        controller=flavor("alb").controller,
+        flavor=flavor("alb"),
+    )
+    routed = rules.table.route("a.test", "/")
+    assert isinstance(routed, Match)
+    assert routed.location.options.protocol == spoken
