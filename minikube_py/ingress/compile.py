@@ -9,6 +9,7 @@ younger Ingress gets a warning.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import accumulate
 from typing import Any, ParamSpec, TypeVar
 
 from minikube_py.apimachinery import meta
@@ -290,7 +291,12 @@ class _Compiler:
                 key, host, path, type_, None, "answered by an action", options, pattern, tls=self._has_tls(host)
             )
             return
-        backend, refused = self._backend(ingress, spec.get("backend"), draft)
+        canaries: tuple[Canary, ...] = ()
+        if (named.get("port") or {}).get("name") == "use-annotation" and (forward := draft.forwards.get(named["name"])):
+            backend, canaries = self._forward(key, forward)
+            refused = "every weight of the action is 0"
+        else:
+            backend, refused = self._backend(ingress, spec.get("backend"), draft)
         identity = (type_, (path.rstrip("/") or "/") if type_ is PathType.PREFIX else path)
         if (older := server.locations.get(identity)) is not None:
             if older.ingress != key or older.backend != backend:
@@ -321,8 +327,17 @@ class _Compiler:
                 'annotate nginx.ingress.kubernetes.io/use-regex: "true"',
             )
         server.locations[identity] = Location(
-            key, host, path, type_, backend, refused, options, pattern, (), fallback, self._has_tls(host)
+            key, host, path, type_, backend, refused, options, pattern, canaries, fallback, self._has_tls(host)
         )
+
+    def _forward(self, key: Key, shares: list[tuple[str, str, int]]) -> tuple[BackendKey | None, tuple[Canary, ...]]:
+        """Return (where the last share of requests goes, the shares before it) of weighted Services."""
+        weighted = [(self._use(key, BackendKey(key.namespace, s, p)), weight) for s, p, weight in shares if weight > 0]
+        total = sum(weight for _, weight in weighted)
+        ends = list(accumulate(weight for _, weight in weighted))
+        before = zip(weighted[:-1], ends, strict=False)
+        canaries = tuple(Canary(key, each, weight=end, weight_total=total) for (each, _), end in before)
+        return (weighted[-1][0] if weighted else None), canaries
 
     def _canary(self, ingress: Object, canary: Canary) -> None:
         key = meta.key(ingress)

@@ -51,6 +51,8 @@ class Draft:
         self.default_backend: BackendKey | None = None
         self.actions: dict[str, Filter] = {}
         """Answers in place of backends: what a backend named `use-annotation` means (ALB)."""
+        self.forwards: dict[str, list[tuple[str, str, int]]] = {}
+        """Weighted (Service, port, weight)s in place of one backend, by the same kind of name."""
         self.canary: Canary | None = None
         self.finish: list[Callable[[list[Filter]], list[Filter]]] = []
         """What is done to the filters once all annotations are read."""

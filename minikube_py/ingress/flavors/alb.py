@@ -1,8 +1,8 @@
 """AWS Load Balancer Controller: an Application Load Balancer for Ingresses.
 
-It differs: ImplementationSpecific has wildcards (`/img/*`; without one it is exact), redirects and fixed answers are
-actions, X-Forwarded-For is appended to, Host is the only header that says which host. One load balancer serves all
-Ingresses here (as with one group.name); security groups answer 403 instead of dropping.
+It differs: ImplementationSpecific has wildcards (`/img/*`; without one it is exact), redirects, fixed answers and
+weighted Services are actions, X-Forwarded-For is appended to, Host is the only header that says which host. One load
+balancer serves all Ingresses here (as with one group.name); security groups answer 403 instead of dropping.
 Source: https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/ingress/annotations/
 """
 
@@ -65,6 +65,19 @@ class Action:
         return Answer(status, f"action {self._name}", (("Location", url + (f"?{query}" if query else "")),))
 
 
+def _forward(spec: dict[str, Any]) -> list[tuple[str, str, int]]:
+    """Return the Services of a forward action; none if a target group is named in another way."""
+    groups = (spec.get("forwardConfig") or spec.get("ForwardConfig") or {}).get("targetGroups") or ()
+    found = []
+    for each in groups:
+        given = {key.lower(): value for key, value in each.items()}
+        if not given.get("servicename"):
+            return []
+        weight = 1 if given.get("weight") is None else int(given["weight"])
+        found.append((str(given["servicename"]), str(given.get("serviceport") or ""), weight))
+    return found
+
+
 def _attributes(draft: Draft, name: str) -> dict[str, str]:
     return dict(word.partition("=")[::2] for word in draft.words(name))
 
@@ -104,8 +117,10 @@ def read(ingress: Object, sources: Sources, defaults: Options) -> Draft:
             kind = str(spec.get("type") or spec.get("Type")).lower() if isinstance(spec, dict) else ""
             if kind in ("redirect", "fixed-response"):
                 draft.actions[name[8:]] = Action(name[8:], spec)
+            elif kind == "forward" and (shares := _forward(spec)):
+                draft.forwards[name[8:]] = shares
             else:
-                draft.problem(name, "has a type that is not emulated (redirect and fixed-response are)")
+                draft.problem(name, "is not emulated (redirect, fixed-response and forward to Services are)")
     ignore(draft, _KNOWN)
     return draft
 

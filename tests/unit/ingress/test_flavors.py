@@ -135,6 +135,25 @@ async def test_alb_answers_by_actions(fresh: World) -> None:
     assert (status, body) == (418, b"short and stout")
 
 
+def test_alb_forwards_by_weight() -> None:
+    """An action names Services and their shares; weight 0 gets nothing."""
+    groups = [
+        {"serviceName": name, "servicePort": 80, "weight": weight} for name, weight in (("a", 1), ("b", 3), ("c", 0))
+    ]
+    action = {"type": "forward", "forwardConfig": {"targetGroups": groups}}
+    backend = path("blue-green", "/x")
+    backend["backend"]["service"]["port"] = {"name": "use-annotation"}
+    it = flavor("alb")
+    annotations = {"alb.ingress.kubernetes.io/actions.blue-green": json.dumps(action)}
+    rules = compile_rules(
+        sources(ingress_class("alb", it.controller), made("alb", backend, annotations=annotations)),
+        controller=it.controller,
+        flavor=it,
+    )
+    found = [rules.table.route("a.test", "/x", {}, chance) for chance in (0.2, 0.3, 0.99)]
+    assert [each.upstream.key.service for each in found if isinstance(each, Match)] == ["a", "b", "b"]
+
+
 @pytest.mark.parametrize(
     ("name", "annotations", "status"),
     [
