@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from minikube_py.images.container import Container, Main
-from minikube_py.images.web import LINGER
+from minikube_py.images.web import LINGER, closing_idle
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -106,7 +106,11 @@ def adapt(target: Any, options: Mapping[str, Any]) -> Main:
             if runner.server is not None and runner.server.connections:
                 await asyncio.sleep(LINGER)
         finally:
-            await runner.cleanup()
+            if runner.server is None:
+                await runner.cleanup()
+            else:
+                async with closing_idle(runner.server):
+                    await runner.cleanup()
         return 0
 
     return main

@@ -1,8 +1,8 @@
 """`command:` a program of this machine as a pod, allowed only by being listed in the cluster's `images:`.
 
 It must listen on POD_IP, and is told where by PORT (the mapping's `port`, else the first declared one; where a user
-may not bind it, the real one that stands for it). Its output is the container's log. POD_ROOT is a folder in which
-the container's mounts are found under their own paths: `$POD_ROOT/etc/nginx/conf.d`.
+may not bind it, the real one that stands for it), each declared port by PORT_<number>. Its output is the container's
+log. POD_ROOT is a folder in which the container's mounts are found under their own paths: `$POD_ROOT/etc/nginx/conf.d`.
 
 It runs in a session of its own, so that its whole process group ends with its container, and also when this process
 is killed: a guard, a shell that waits for the end of a pipe that we hold, then ends the group.
@@ -18,7 +18,7 @@ import asyncio
 import codecs
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from minikube_py.images import environ
@@ -46,7 +46,8 @@ def arguments(container: Container) -> tuple[str, ...]:
 
 def _environment(container: Container, options: Mapping[str, Any]) -> dict[str, str]:
     port = int(options.get("port") or 0) or (container.ports[0] if container.ports else 0)
-    real = container.extra.get("real_port", lambda port: port)(port) if port else 0
+    real_port: Callable[[int], int] = container.extra.get("real_port", lambda port: port)
+    real = real_port(port) if port else 0
     root = container.extra.get("root")
     env = {
         **(machine := environ.machine()),
@@ -55,6 +56,7 @@ def _environment(container: Container, options: Mapping[str, Any]) -> dict[str, 
         "POD_IP": container.pod.ip,
         "POD_NAME": container.pod.name,
         "POD_NAMESPACE": container.pod.namespace,
+        **{f"PORT_{number}": str(real_port(number)) for number in container.ports},
         **({"PORT": str(real)} if real else {}),
         **({"POD_ROOT": str(root())} if root else {}),
     }

@@ -5,7 +5,8 @@ image share everything but their sockets. Import aiohttp lazily, as here: a clus
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 from minikube_py.images.container import Container
@@ -15,13 +16,34 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-__all__ = ["LINGER", "HTTPServer", "Handler", "client_address", "serve"]
+__all__ = ["LINGER", "HTTPServer", "Handler", "client_address", "closing_idle", "serve"]
 
 Handler: TypeAlias = "Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]"
 
 LINGER = 0.05
 """Seconds that idle connections stay open after SIGTERM: a request that is on its way still gets its answer, and with
 it `Connection: close`, so that a busy client loses nothing."""
+
+
+@asynccontextmanager
+async def closing_idle(server: "web.Server") -> AsyncIterator[None]:
+    """Close connections without a request while a server shuts down, also those that only now come to it.
+
+    aiohttp closes the idle ones once, and then waits for all that are left: one that was accepted a moment later, by a
+    client that sends nothing, would hold up the pod's end for its whole grace period.
+    """
+
+    async def close() -> None:
+        while True:
+            server.pre_shutdown()
+            await asyncio.sleep(LINGER)
+
+    closing = asyncio.create_task(close(), name="close idle connections")
+    try:
+        yield
+    finally:
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
 
 
 class HTTPServer:
@@ -66,8 +88,8 @@ class HTTPServer:
             listener.close()
         if self._server.connections:
             await asyncio.sleep(LINGER)
-            self._server.pre_shutdown()
-            await self._server.shutdown(None)
+            async with closing_idle(self._server):
+                await self._server.shutdown(None)
 
 
 async def serve(container: Container, handler: Handler, *ports: int) -> int:

@@ -1,13 +1,15 @@
 """`wsgi:` the user's own WSGI application (Flask, Django), in threads, so that blocking code blocks nobody else.
 
 Its outgoing calls have the pod's address and names, because the context goes along into the thread. Source: PEP 3333.
-Leaves out: `write()` callables that stream (they are collected), and responses are sent when they are complete.
+A response whose length is not known is sent as the application yields it. Leaves out: `write()` callables that
+stream (what they write is sent with the first part).
 """
 
 import asyncio
 import io
 import sys
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -54,25 +56,50 @@ def _environ(request: "web.BaseRequest", body: bytes, container: Container, port
     return environ
 
 
-def _call(app: Any, environ: dict[str, Any]) -> tuple[str, list[tuple[str, str]], bytes]:
-    head: list[Any] = []
-    written = io.BytesIO()
+class _Call:
+    """One call of the application; its methods run in a thread."""
 
-    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        head[:] = [status, headers]
-        return written.write
+    def __init__(self, app: Any, environ: dict[str, Any]) -> None:
+        self._app = app
+        self._environ = environ
+        self._written = io.BytesIO()
+        self._parts: Iterator[bytes] = iter(())
+        self._lock = threading.Lock()
+        """A client that goes must not have the application closed in one thread while it works in another."""
+        self._result: Any = None
+        self.status = ""
+        self.headers: list[tuple[str, str]] = []
 
-    result: Iterable[bytes] = app(environ, start_response)
-    try:
-        for chunk in result:
-            written.write(chunk)
-    finally:
-        close = getattr(result, "close", None)
-        if close is not None:
-            close()
-    if not head:
-        raise RuntimeError("the WSGI application did not call start_response")
-    return head[0], head[1], written.getvalue()
+    def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        self.status, self.headers = status, headers
+        return self._written.write
+
+    def begin(self) -> tuple[bytes, bool]:
+        """Call the application; return the first part of the body, and whether that is all of it."""
+        with self._lock:
+            self._result = self._app(self._environ, self._start)
+            self._parts = iter(self._result)
+            whole = isinstance(self._result, (list, tuple)) or self._sized
+            body = b"".join(self._parts) if whole else next(self._parts, b"")
+        if not self.status:
+            raise RuntimeError("the WSGI application did not call start_response")
+        return self._written.getvalue() + body, whole
+
+    @property
+    def _sized(self) -> bool:
+        """Whether the application told the length: Flask and Django do for all that is no stream."""
+        return any(name.lower() == "content-length" for name, _ in self.headers)
+
+    def more(self) -> bytes | None:
+        """Return the next part; None at the end."""
+        with self._lock:
+            return next(self._parts, None)
+
+    def close(self) -> None:
+        with self._lock:
+            close = getattr(self._result, "close", None)
+            if close is not None:
+                close()
 
 
 def adapt(target: Any, options: Mapping[str, Any]) -> Main:
@@ -88,14 +115,31 @@ def adapt(target: Any, options: Mapping[str, Any]) -> Main:
         async def answer(request: web.BaseRequest) -> web.StreamResponse:
             environ = _environ(request, await request.read(), container, ports[0])
             loop = asyncio.get_running_loop()
-            status, headers, body = await loop.run_in_executor(executor, _call, target, environ)
-            code, _, reason = status.partition(" ")
-            response = web.Response(status=int(code), reason=reason or None, body=body)
-            response.headers.popall("Content-Type", None)
-            for name, value in headers:
-                if name.lower() not in ("content-length", "transfer-encoding", "connection"):
-                    response.headers.add(name, value)
-            container.print(f'{environ["REMOTE_ADDR"]} "{request.method} {request.path_qs}" {code} {len(body)}')
+            call = _Call(target, environ)
+            try:
+                body, whole = await loop.run_in_executor(executor, call.begin)
+                code, _, reason = call.status.partition(" ")
+                response: web.StreamResponse
+                if whole:
+                    response = web.Response(status=int(code), reason=reason or None, body=body)
+                else:
+                    response = web.StreamResponse(status=int(code), reason=reason or None)
+                response.headers.popall("Content-Type", None)
+                for name, value in call.headers:
+                    if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                        response.headers.add(name, value)
+                size = len(body)
+                if not whole:
+                    await response.prepare(request)
+                    part: bytes | None = body
+                    while part is not None:
+                        await response.write(part)
+                        part = await loop.run_in_executor(executor, call.more)
+                        size += len(part or b"")
+                    await response.write_eof()
+            finally:
+                await loop.run_in_executor(executor, call.close)
+            container.print(f'{environ["REMOTE_ADDR"]} "{request.method} {request.path_qs}" {code} {size}')
             return response
 
         try:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,55 @@ async def test_wsgi_runs_in_a_thread(pods: Pods) -> None:
     pod = await pods.run("mine", catalog=_catalog({"wsgi": app}), ports=(8015,))
     answer = await pod.get("/p", 8015, "POST", content=b"body")
     assert (answer.status_code, answer.text, answer.headers["X-A"]) == (201, "/p body True", "1")
+
+
+async def test_wsgi_streams_what_has_no_length(pods: Pods) -> None:
+    """The first part is sent before the application has made the second."""
+    import threading
+
+    seen, closed = threading.Event(), threading.Event()
+
+    class Body:
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"one "
+            yield b"two" if seen.wait(5) else b"nobody read the first part"
+
+        def close(self) -> None:
+            closed.set()
+
+    def app(environ: dict[str, Any], start_response: Any) -> Body:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return Body()
+
+    pod = await pods.run("mine", catalog=_catalog({"wsgi": app}), ports=(8017,))
+    reader, writer = await asyncio.open_connection(*pods.fabric.real_address(pod.ip, 8017))
+    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    await asyncio.wait_for(reader.readuntil(b"one "), 5)
+    seen.set()
+    assert b"two" in await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert closed.wait(5)
+
+
+async def test_a_connection_without_a_request_does_not_hold_up_the_end() -> None:
+    """A client that connects while a server shuts down and sends nothing is hung up on."""
+    from minikube_py.images.web import closing_idle
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.Response()
+
+    server = web.Server(answer)
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    server.pre_shutdown()  # aiohttp's own closing of idle connections is over
+    reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+    while not server.connections:
+        await asyncio.sleep(0)
+    async with closing_idle(server):
+        await asyncio.wait_for(server.shutdown(None), 5)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+    listener.close()
+    await listener.wait_closed()
 
 
 _SERVER = """
