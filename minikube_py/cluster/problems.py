@@ -11,6 +11,7 @@ from minikube_py.apimachinery import meta, names
 from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
+from minikube_py.cluster.gateway_problems import gateway_problems
 
 __all__ = ["Problem", "problems"]
 
@@ -34,12 +35,13 @@ class Problem:
 
 
 def problems(view: View, listening: Ports = lambda ip, protocol: None) -> list[Problem]:
-    """Return what keeps pods from running, Services from answering and Ingresses from routing.
+    """Return what keeps pods from running, Services from answering, Ingresses and Gateways from routing.
 
     `listening(pod IP, protocol)` tells on which ports a pod listens (`cni.sockdiag.Listening.ports`), None if that is
     unknown: then what its containers declare has to do.
     """
-    found = [*_pods(view), *_services(view, listening), *_ingresses(view)]
+    gateways = (Problem(code, _about(obj), text) for code, obj, text in gateway_problems(view))
+    found = [*_pods(view), *_services(view, listening), *_ingresses(view), *gateways]
     return sorted(found, key=lambda problem: (problem.code, problem.about))
 
 
