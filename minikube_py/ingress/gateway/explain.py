@@ -10,7 +10,7 @@ from minikube_py.ingress.compile import compile_table
 from minikube_py.ingress.explain import Step, Walk, answered_here, nearest_hosts, to_the_pods
 from minikube_py.ingress.gateway import provision
 from minikube_py.ingress.gateway.compile import Compiled, RouteKey, compile_gateway
-from minikube_py.ingress.gateway.table import TYPES, GatewayTable, Rule, most_specific
+from minikube_py.ingress.gateway.table import TYPES, GatewayTable, Rule
 from minikube_py.ingress.router import NoMatch, Upstream, normalize_host, normalize_path
 from minikube_py.ingress.sni import by_host
 from minikube_py.ingress.sources import Sources
@@ -44,8 +44,8 @@ def explain(sources: Sources, gateway: Object, url: SplitResult, port: int, *, h
     found = table.find(host, normalize_path(url.path or "/"), {}, "GET", url.query)
     if isinstance(found, NoMatch):
         known = {each for hosts in (table.listeners.get(port) or {}).values() for each in hosts if each}
-        routes = most_specific(table.listeners.get(port) or {}, host)
-        fix = () if routes and most_specific(routes, host) else nearest_hosts(host, known)
+        routes = by_host(table.listeners.get(port) or {}, host)
+        fix = () if routes and by_host(routes, host) else nearest_hosts(host, known)
         return ended(404, Step("rule", f"404: {found.reason}", False, _left(compiled)), fix=fix)
     steps.append(Step("rule", _rule(found), True, _wrong(compiled, (found.location.kind, found.location.ingress))))
     location = found.backend(0.0)
@@ -90,7 +90,7 @@ def _listener(gateway: Object, compiled: Compiled, table: GatewayTable, host: st
     if not mine:
         ports = ", ".join(str(port) for port, _ in compiled.ports) or "none"
         return Step("gateway", f"{at} has no listener on port {table.port} (its ports: {ports})", False, wrong)
-    if (listener := most_specific(mine, host)) is None:
+    if (listener := by_host(mine, host)) is None:
         return Step("gateway", f"{at}: {len(mine)} listeners on port {table.port}", True, wrong)
     what = f"listener {listener.name} ({listener.protocol} {listener.port}, host {listener.hostname or '*'})"
     return Step("gateway", f"{at}: {what}", True, wrong)

@@ -12,7 +12,7 @@ Source: https://gateway-api.sigs.k8s.io/reference/spec/#httprouterule
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl
 
 from minikube_py.ingress.compile import TLSHost
@@ -27,10 +27,10 @@ from minikube_py.ingress.router import (
     normalize_host,
     normalize_path,
 )
+from minikube_py.ingress.sni import by_host
 
-__all__ = ["TYPES", "GatewayTable", "HostRules", "Rule", "Shares", "Wanted", "most_specific"]
+__all__ = ["TYPES", "GatewayTable", "HostRules", "Rule", "Shares", "Wanted"]
 
-T = TypeVar("T")
 Shares = tuple[tuple[float, BackendKey], ...]
 """(end of its share of [0, 1), backend)."""
 Wanted = tuple[tuple[str, str | re.Pattern[str]], ...]
@@ -156,27 +156,15 @@ class GatewayTable(RoutingTable):
         """Return the rule that takes a request, by its normalized host and path."""
         what = f"{method} {host or '(no host)'}{path}"
         listeners = self.listeners.get(self.port) or {}
-        if (routes := most_specific(listeners, host)) is None:
+        if (routes := by_host(listeners, host)) is None:
             return NoMatch(f"{what}: no listener of port {self.port} has this host; theirs: {_names(listeners)}")
-        if (rules := most_specific(routes, host)) is None:
+        if (rules := by_host(routes, host)) is None:
             return NoMatch(f"{what}: no route has this host; known: {_names(routes)}")
         given = dict(reversed(parse_qsl(query, keep_blank_values=True))) if query else {}
         if (rule := rules.find(path, method, headers, given)) is None:
             paths = dict.fromkeys(f"{each.location.path} ({TYPES[each.location.type]})" for each in rules.rules)
             return NoMatch(f"{what}: no rule of its routes matches; this host's paths: {', '.join([*paths][:8])}")
         return rule
-
-
-def most_specific(found: Mapping[str, T], host: str) -> T | None:
-    """Return what the most specific hostname has; a wildcard of the Gateway API stands for one label or more."""
-    if (exact := found.get(host)) is not None:
-        return exact
-    dot = host.find(".")
-    while dot > 0:
-        if (wild := found.get("*" + host[dot:])) is not None:
-            return wild
-        dot = host.find(".", dot + 1)
-    return found.get("")
 
 
 def _names(found: Iterable[str]) -> str:

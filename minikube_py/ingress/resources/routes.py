@@ -13,7 +13,6 @@ from urllib.parse import parse_qsl
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.ingress.annotations import Draft
-from minikube_py.ingress.gateway.table import most_specific
 from minikube_py.ingress.options import Options
 from minikube_py.ingress.router import (
     BackendKey,
@@ -26,6 +25,7 @@ from minikube_py.ingress.router import (
     normalize_host,
     normalize_path,
 )
+from minikube_py.ingress.sni import by_host
 from minikube_py.ingress.sources import Sources
 
 __all__ = ["Asked", "Custom", "Route", "RoutesTable", "age", "shares"]
@@ -90,7 +90,7 @@ class RoutesTable(RoutingTable):
     ) -> Match | NoMatch:
         """Decide where a request goes; without its method only hosts that have no routes are decided."""
         name = normalize_host(host)
-        routes = most_specific(self.routes, name) or ()
+        routes = by_host(self.routes, name) or ()
         if routes and not method:
             return NoMatch("it depends on the whole request")  # the fast path, which then leaves it to the other
         found = RoutingTable.route(self, host, path, headers, chance, method=method, query=query, secure=secure)
