@@ -7,8 +7,10 @@ environment, volumes, ports,     what a container is given (pure)
   node
 pod_worker                       one pod: the machine's shell
   sandbox                          its address, namespace, names, hostPorts
-  containers, handlers, prober     its programs; hooks and probes
+  containers, container_config     its programs, and what they are given
+  handlers, prober                 hooks and probes
   volume_manager, mounts           its folders
   status_manager                   its status in the API
+provisioner                      the folders of claims, when they go
 agent, node_status, runtime      one node; its registration; logs and exec over all nodes
 """

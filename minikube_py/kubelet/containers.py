@@ -21,13 +21,12 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.images import environ
 from minikube_py.images import exec as images_exec
 from minikube_py.images.catalog import AbsentImage, BadMapping
-from minikube_py.images.container import Container, PodInfo
-from minikube_py.images.expansion import expand
-from minikube_py.images.reference import why_invalid
+from minikube_py.images.container import Container
+from minikube_py.images.reference import Reference, why_invalid
 from minikube_py.kubelet import output, ports
-from minikube_py.kubelet.environment import ConfigError, container_environment
+from minikube_py.kubelet.container_config import container_config, last_words
+from minikube_py.kubelet.environment import ConfigError
 from minikube_py.kubelet.handlers import HandlerRunner, Spawn
-from minikube_py.kubelet.mounts import PodFiles
 from minikube_py.kubelet.podactions import Event, Exited, Started, StartFailed
 from minikube_py.kubelet.prober import ProbeErrored, ProbeFailed
 from minikube_py.kubelet.sandbox import Sandbox
@@ -48,22 +47,6 @@ _NOT_CREATED = (
     "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: "
     "unable to start container process: error during container init"
 )
-_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-_TOKEN_SECONDS = 3607
-"""As long as the admission plugin of a real cluster asks for."""
-
-
-class _Ready(asyncio.Event):
-    """`Container.ready`, which calls back when it is set."""
-
-    def __init__(self, callback: Callable[[], None]) -> None:
-        super().__init__()
-        self._callback = callback
-
-    def set(self) -> None:
-        if not self.is_set():
-            super().set()
-            self._callback()
 
 
 class Instance:
@@ -134,13 +117,14 @@ class Containers:
         image = str(spec.get("image", ""))
         if why := why_invalid(image):
             message = f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {why}'
-            self.event("Warning", "InspectFailed", message, name)
             return StartFailed(name, "InvalidImageName", message)
         context = self._sandbox.namespace.context.copy()
         context.run(CURRENT.set, f"{self._key}/{name}")
         container, refused = None, ""
         try:
-            container = self._container(spec, attempt)
+            container = container_config(
+                self._kubelet, self.pod, spec, self._sandbox, self._volumes, attempt, lambda: self._up(name, attempt)
+            )
             environ.enter(context, container.env)
         except ConfigError as error:
             refused = str(error)
@@ -153,10 +137,12 @@ class Containers:
                     name, "ErrImageNeverPull", f'Container image "{image}" is not present with pull policy of Never'
                 )
             self.event("Normal", "Pulling", f'Pulling image "{image}"', name)
+            full = Reference.parse(image).canonical
             return StartFailed(
                 name,
                 "ErrImagePull",
-                f'Failed to pull image "{image}": not found: the images: mapping marks it as absent',
+                f'failed to pull and unpack image "{full}": failed to resolve reference "{full}": {full}: not found '
+                "(the images: mapping marks it as absent)",
             )
         except BadMapping as error:
             return StartFailed(name, "RunContainerError" if error.heals else "CreateContainerError", str(error))
@@ -189,69 +175,6 @@ class Containers:
                 pass  # the cluster has ended; its threads need a moment longer
 
         return write
-
-    def _container(self, spec: Mapping[str, Any], attempt: int) -> Container:
-        kubelet, pod = self._kubelet, self.pod
-        name = str(spec["name"])
-        base = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOSTNAME": self._sandbox.hostname,
-            **kubelet.service_environment(self._key.namespace, meta.spec(pod).get("enableServiceLinks") is not False),
-        }
-        env = container_environment(
-            spec, pod, base=base, status=self._sandbox.ips, allocatable=kubelet.capacity, lookup=self._volumes.lookup
-        )
-        tcp, udp = ports.listening(spec, pod, kubelet.services_of(pod), kubelet.catalog.known)
-        container = Container(
-            name=name,
-            image=str(spec.get("image", "")),
-            pod=PodInfo(
-                namespace=self._key.namespace,
-                name=self._key.name,
-                uid=meta.uid(pod),
-                ip=self._sandbox.ip,
-                hostname=self._sandbox.hostname,
-                node=kubelet.node,
-                node_ip=kubelet.ip,
-                labels=meta.labels(pod),
-                annotations=meta.annotations(pod),
-                service_account=str(meta.spec(pod).get("serviceAccountName") or "default"),
-            ),
-            write=lambda text: None,
-            command=tuple(expand(str(word), env) for word in spec.get("command") or ()),
-            args=tuple(expand(str(word), env) for word in spec.get("args") or ()),
-            env=env,
-            ports=tcp,
-            udp_ports=udp,
-            files=self._files(spec, env, attempt),
-            working_dir=str(spec.get("workingDir") or "/"),
-            tty=bool(spec.get("tty")),
-            ready=_Ready(lambda: self._up(name, attempt)),
-        )
-        container.extra["read_only"] = _read_only(spec, pod)
-        container.extra["root"] = lambda: self._volumes.folders.root(
-            name, {path: container.files[path] for path in container.files}
-        )
-        container.extra["real_port"] = lambda port: kubelet.fabric.real_address(self._sandbox.ip, port)[1]
-        if spec.get("stdin"):
-            container.stdin = asyncio.StreamReader()
-        return container
-
-    def _files(self, spec: Mapping[str, Any], env: Mapping[str, str], attempt: int) -> Mapping[str, Any]:
-        mounted = self._volumes.folders.mounted(spec, env) if spec.get("volumeMounts") else {}
-        written: dict[str, str | Callable[[], str]] = {
-            "/etc/hosts": self._sandbox.etc_hosts,
-            "/etc/resolv.conf": self._sandbox.resolv_conf.text(),
-            "/etc/hostname": f"{self._sandbox.hostname}\n",
-        }
-        if meta.spec(self.pod).get("automountServiceAccountToken") is not False:
-            written[f"{_ACCOUNT}/namespace"] = self._key.namespace
-            if (identity := self._kubelet.identity) is not None:  # made when somebody reads them
-                written[f"{_ACCOUNT}/token"] = lambda: self._volumes.token(self.pod, _TOKEN_SECONDS)
-                written[f"{_ACCOUNT}/ca.crt"] = identity.root_certificate
-        said = str(spec.get("terminationMessagePath") or "/dev/termination-log")
-        written[said] = ""
-        return PodFiles(mounted, self._volumes.folders, written, {said: _last_words(str(spec["name"]), attempt)})
 
     async def _run(self, name: str, instance: Instance, main: Callable[[Container], Awaitable[int | None]]) -> None:
         container = instance.container
@@ -287,7 +210,7 @@ class Containers:
 
     def _termination_message(self, name: str, instance: Instance, code: int, message: str) -> str:
         """What the container wrote to its terminationMessagePath, or with FallbackToLogsOnError the log's end."""
-        if self._volumes.used and (text := self._volumes.folders.read(_last_words(name, instance.attempt))):
+        if self._volumes.used and (text := self._volumes.folders.read(last_words(name, instance.attempt))):
             return text[:4096]
         if code and self.spec_of(name).get("terminationMessagePolicy") == "FallbackToLogsOnError":
             text = "\n".join(line.text for line in instance.log.lines()[-80:])
@@ -404,22 +327,3 @@ class Containers:
             await listen(protocol, port)
         except OSError as error:
             instance.container.print(f"can't listen on {port}/{protocol}: {error}")
-
-
-def _last_words(container: str, attempt: int) -> str:
-    """Return where the termination message of one run of a container is kept."""
-    return f"termination/{container}-{attempt}"
-
-
-def _read_only(spec: Mapping[str, Any], pod: Object) -> frozenset[str]:
-    """Return the mount points that a container may not write to: by its own wish, or because the API owns the files."""
-    owned = {
-        volume["name"]
-        for volume in meta.spec(pod).get("volumes") or ()
-        if {"configMap", "secret", "downwardAPI", "projected"} & volume.keys()
-    }
-    return frozenset(
-        str(mount.get("mountPath", "")).rstrip("/") or "/"
-        for mount in spec.get("volumeMounts") or ()
-        if mount.get("readOnly") or mount.get("name") in owned
-    )

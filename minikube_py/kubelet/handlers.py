@@ -75,16 +75,23 @@ class HandlerRunner:
         missing: set[str] = set()
         context = self._sandbox.namespace.context.copy()
         inner = replace(container, write=output.append, stdin=None)
-        task = self._spawn(images_exec.run(inner, list(command), missing=missing), "exec", context)
         absent = ""
+
+        async def run() -> int:
+            nonlocal absent
+            try:
+                return await images_exec.run(inner, list(command), missing=missing)
+            except (images_exec.NotFound, images_exec.PermissionDenied) as error:
+                absent = str(error)
+                return 127
+
+        task = self._spawn(run(), "exec", context)
         try:
             async with asyncio.timeout(timeout):
                 code = await task
         except TimeoutError:
             what = " ".join(command)
             raise ProbeFailed(f'command timed out: "{what}" timed out after {timeout:g}s') from None
-        except (images_exec.NotFound, images_exec.PermissionDenied) as error:
-            code, absent = 127, str(error)
         finally:
             task.cancel()
         if not code or self._forgiven(container, missing):

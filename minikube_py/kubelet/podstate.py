@@ -40,7 +40,12 @@ from minikube_py.kubelet.probes import KINDS, Probe, ProbeKind
 
 __all__ = ["PodState"]
 
-_PULL_REASONS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull")
+_IMAGE_EVENTS = {
+    "ErrImagePull": "Failed",
+    "ErrImageNeverPull": "ErrImageNeverPull",
+    "InvalidImageName": "InspectFailed",
+}
+"""Why there is no image → the reason of the event that says so."""
 
 _SYNC = 1.0
 """Seconds until a failed start is looked at again; the kubelet's own period is 10 s, which nobody would wait for."""
@@ -86,12 +91,6 @@ class PodState:
     @property
     def sandbox(self) -> Begin | None:
         return self._sandbox
-
-    def role(self, name: str) -> Role:
-        return self._containers[name].role
-
-    def attempt(self, name: str) -> int:
-        return self._containers[name].restarts
 
     def is_running(self, name: str) -> bool:
         container = self._containers.get(name)
@@ -213,16 +212,15 @@ class PodState:
     ) -> None:
         container.starting = False
         container.waiting = (reason, message)
-        if reason in _PULL_REASONS:
-            commands.append(Emit("Warning", "Failed", message, container.name))
-            commands.append(Emit("Warning", "Failed", f"Error: {reason}", container.name))
+        container.retry_at = now + _SYNC
+        if reason in _IMAGE_EVENTS:
+            image = f'Failed to pull image "{container.spec.get("image")}": ' if reason == "ErrImagePull" else ""
+            commands.append(Emit("Warning", _IMAGE_EVENTS[reason], f"{image}{message}", container.name))
+        if reason == "ErrImagePull":
             container.pull_backoff.attempt(now, now)
             container.finished_at = now
-            container.retry_at = now + min(_SYNC, container.pull_backoff.delay)
-        else:
-            shown = reason if reason == "InvalidImageName" else message
-            commands.append(Emit("Warning", "Failed", f"Error: {shown}", container.name))
-            container.retry_at = now + _SYNC
+        shown = reason if reason in _IMAGE_EVENTS else message
+        commands.append(Emit("Warning", "Failed", f"Error: {shown}", container.name))
 
     def _probed(self, event: Probed, now: float, commands: list[Command]) -> bool:
         """Count a probe's result; return whether it changes what the container is."""
@@ -342,12 +340,11 @@ class PodState:
 
     def _retry_start(self, container: ContainerState, now: float, commands: list[Command]) -> None:
         """A failed start is due again: pulls back off, config errors are looked at every sync."""
-        reason = container.waiting[0] if container.waiting else ""
-        image = container.spec.get("image", "")
+        reason, message = container.waiting or ("", "")
         due = container.finished_at + container.pull_backoff.delay
         if reason == "ErrImagePull" and now < due:
-            text = f'Back-off pulling image "{image}"'
-            container.waiting = ("ImagePullBackOff", text)
+            text = f'Back-off pulling image "{container.spec.get("image")}"'
+            container.waiting = ("ImagePullBackOff", f"{text}: ErrImagePull: {message}")
             container.retry_at = due
             commands.append(Emit("Normal", "BackOff", text, container.name))
             commands.append(Emit("Warning", "Failed", "Error: ImagePullBackOff", container.name))

@@ -420,7 +420,10 @@ def test_absent_image() -> None:
     play.tell(StartFailed("main", "ErrImagePull", "not found"))
     assert play.container()["state"]["waiting"] == {"reason": "ErrImagePull", "message": "not found"}
     play.pass_time(1)
-    assert play.container()["state"]["waiting"]["reason"] == "ImagePullBackOff"
+    assert play.container()["state"]["waiting"] == {
+        "reason": "ImagePullBackOff",
+        "message": 'Back-off pulling image "gone": ErrImagePull: not found',
+    }
     play.pass_time(9)
     assert play.starts == ["main/0", "main/0"]
     play.tell(StartFailed("main", "ErrImagePull", "not found"))
@@ -428,6 +431,23 @@ def test_absent_image() -> None:
     assert len(play.starts) == 2
     play.pass_time(1)
     assert (len(play.starts), play.status["phase"]) == (3, "Pending")
+
+
+@pytest.mark.parametrize(
+    ("reason", "events"),
+    [
+        ("ErrImagePull", ['Failed: Failed to pull image "acme": no', "Failed: Error: ErrImagePull"]),
+        ("ErrImageNeverPull", ["ErrImageNeverPull: no", "Failed: Error: ErrImageNeverPull"]),
+        ("InvalidImageName", ["InspectFailed: no", "Failed: Error: InvalidImageName"]),
+        ("CreateContainerConfigError", ["Failed: Error: no"]),
+    ],
+)
+def test_events_of_a_start_that_failed(reason: str, events: list[str]) -> None:
+    """One says what is wrong, a second one what that is called; for a configuration both are one."""
+    state = PodState(pod())
+    state.handle(Begin("10.244.1.5", "172.18.0.3"), NOW)
+    commands = state.handle(StartFailed("main", reason, "no"), NOW)
+    assert [f"{c.reason}: {c.message}" for c in commands if isinstance(c, Emit)] == events
 
 
 def test_config_error_is_looked_at_again() -> None:
