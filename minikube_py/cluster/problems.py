@@ -87,7 +87,8 @@ def _pods(view: View) -> Iterator[Problem]:
                     yield Problem(
                         "MK105",
                         _about(pod),
-                        f"runs, but gets no traffic: {event['message']} ({event.get('count', 1)} in a row)",
+                        f"runs, but gets no traffic: {' '.join(event['message'].split())} "
+                        f"({event.get('count', 1)} in a row)",
                     )
                     break
 

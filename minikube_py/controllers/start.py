@@ -12,6 +12,7 @@ from minikube_py.controllers.deployment import DeploymentController
 from minikube_py.controllers.endpoints import EndpointsController
 from minikube_py.controllers.endpointslice import EndpointSliceController
 from minikube_py.controllers.endpointslicemirroring import EndpointSliceMirroringController
+from minikube_py.controllers.ephemeralvolume import EphemeralVolumeController
 from minikube_py.controllers.garbagecollector import GarbageCollector
 from minikube_py.controllers.horizontalpodautoscaler import HorizontalPodAutoscalerController, Metrics
 from minikube_py.controllers.job import JobController
@@ -68,6 +69,7 @@ def reconcilers(
         GarbageCollector(),
         ResourceQuotaController(),
         NodeLifecycleController(),
+        EphemeralVolumeController(),
         PersistentVolumeController(volume_path),
         DeploymentController(),
         ReplicaSetController("ReplicaSet"),

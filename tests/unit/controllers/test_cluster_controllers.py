@@ -207,6 +207,26 @@ async def test_no_execute_taint_evicts(world: Any) -> None:
     assert [p["spec"]["nodeName"] for p in world.pods()] == ["node-1", "node-1"]
 
 
+async def test_a_generic_ephemeral_volume_has_a_claim_that_goes_with_its_pod(world: Any) -> None:
+    """It is made of the template, named for pod and volume, bound, and owned; one in the way is waited for."""
+    wanted = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}}
+    template = {"metadata": {"labels": {"kind": "scratch"}}, "spec": wanted}
+    spec = {"containers": [{"name": "c", "image": "x"}], "volumes": [{"name": "tmp"}]}
+    spec["volumes"][0]["ephemeral"] = {"volumeClaimTemplate": template}  # type: ignore[assignment]
+    claim(world, "web-tmp")
+    world.create("v1", "Pod", "web", spec)
+    await world.settle()
+    assert not meta.labels(world.api.get("persistentvolumeclaims", "web-tmp", "default"))
+    world.api.delete("persistentvolumeclaims", "web-tmp", "default")
+    await world.settle()
+    made = world.api.get("persistentvolumeclaims", "web-tmp", "default")
+    assert (meta.labels(made), made["status"]["phase"]) == ({"kind": "scratch"}, "Bound")
+    assert made["spec"]["resources"] == {"requests": {"storage": "2Gi"}}
+    world.api.delete("pods", "web", "default", grace_period=0)
+    await world.settle()
+    assert world.names("persistentvolumeclaims") == []
+
+
 def claim(world: Any, name: str, **spec: Any) -> None:
     wanted = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, **spec}
     world.create("v1", "PersistentVolumeClaim", name, wanted)
