@@ -4,6 +4,7 @@ Source: https://github.com/kubernetes/ingress-nginx/tree/main/images/echo (its t
 """
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from minikube_py.images.container import Container
@@ -32,6 +33,10 @@ async def main(container: Container) -> int:
 
     repository = Reference.parse(container.image).repository
     in_json = repository.endswith(("echo-basic", "http-https-echo")) or repository == "ealen/echo-server"
+    old = (
+        repository.endswith("/echoserver")
+        and re.fullmatch(r"1\.[0-4]", Reference.parse(container.image).tag) is not None
+    )
     number = container.env.get("HTTP_PORT") or container.env.get("PORT", "")
     default = 3000 if repository.endswith("echo-basic") else 80 if repository == "ealen/echo-server" else 8080
     port = int(number) if number.isdigit() else default
@@ -67,11 +72,23 @@ async def main(container: Container) -> int:
             f"Request Headers:\n{headers}\nRequest Body:\n{body or chr(9) + '-no body in request-'}\n\n"
         )
 
+    def as_old_text(request: "web.BaseRequest", body: str) -> str:
+        """The text of 1.4 and before, which tutorials show."""
+        client = client_address(request).partition(":")[0]
+        headers = "".join(f"{key.lower()}={value}\n" for key, value in sorted(request.headers.items()))
+        return (
+            f"CLIENT VALUES:\nclient_address={client}\ncommand={request.method}\nreal path={request.path_qs}\n"
+            f"query={request.rel_url.raw_query_string or 'nil'}\nrequest_version=1.1\n"
+            f"request_uri=http://{request.host}{request.path_qs}\n\nSERVER VALUES:\n"
+            f"server_version=minikube-py stand-in\n\nHEADERS RECEIVED:\n{headers}BODY:\n"
+            f"{body or '-no body in request-'}"
+        )
+
     async def answer(request: "web.BaseRequest") -> "web.StreamResponse":
         body = (await request.read()).decode("utf-8", "replace")
         container.print(f"{client_address(request)} {request.method} {request.path_qs}")
         if in_json:
             return web.Response(text=as_json(request, body), content_type="application/json")
-        return web.Response(text=as_text(request, body))
+        return web.Response(text=(as_old_text if old else as_text)(request, body))
 
     return await serve(container, answer, port)

@@ -7,8 +7,9 @@ Source: https://github.com/stefanprodan/podinfo. Leaves out: JWT, cache, store, 
 """
 
 import asyncio
+import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minikube_py.images.container import Container
 from minikube_py.images.flags import parse_flags
@@ -43,6 +44,8 @@ async def main(container: Container) -> int:
     ready, alive = not flags.on("unready"), not flags.on("unhealthy")
     panicked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     requests = 0
+    cache: dict[str, bytes] = {}
+    store: dict[str, bytes] = {}
 
     def info() -> dict[str, str]:
         return {
@@ -104,6 +107,21 @@ async def main(container: Container) -> int:
                 return web.json_response({"delay": int(seconds)})
             case ["echo"] | ["api", "echo"]:
                 return await echo(request)
+            case ["configs"]:
+                return web.json_response(_configs(container, flags.get("config-path")))
+            case ["chunked", *rest]:
+                pause = int(rest[0]) if rest and rest[0].isdigit() else 1
+                chunked = web.StreamResponse()
+                await chunked.prepare(request)
+                await asyncio.sleep(pause)
+                await chunked.write(json.dumps({"delay": pause}).encode())
+                return chunked
+            case ["cache", key]:
+                return await _cached(request, cache, key)
+            case ["store", *digests]:
+                return await _stored(request, store, digests)
+            case ["token", *rest]:
+                return await _token(request, rest)
             case ["panic"]:
                 if not panicked.done():
                     panicked.set_result(255)
@@ -129,3 +147,66 @@ async def main(container: Container) -> int:
         return panicked.result() if panicked.done() else 0
     finally:
         await server.close()
+
+
+def _configs(container: Container, path: str) -> dict[str, str]:
+    """Return the files of --config-path, a mounted ConfigMap."""
+    folder = container.files.get(path.rstrip("/")) if path else None
+    if folder is None:
+        return {}
+    files = [one for one in sorted(folder.iterdir()) if one.is_file() and not one.name.startswith("..")]
+    return {one.name: one.read_text("utf-8", "replace") for one in files}
+
+
+async def _cached(request: "web.BaseRequest", cache: dict[str, bytes], key: str) -> "web.StreamResponse":
+    """PUT or POST keeps a value, GET gives it, DELETE forgets it; the real one keeps it in redis."""
+    from aiohttp import web
+
+    if request.method in ("POST", "PUT"):
+        cache[key] = await request.read()
+        return web.Response(status=202)
+    if request.method == "DELETE":
+        cache.pop(key, None)
+        return web.Response(status=202)
+    return web.Response(body=cache[key]) if key in cache else web.Response(status=404)
+
+
+async def _stored(request: "web.BaseRequest", store: dict[str, bytes], digests: list[str]) -> "web.StreamResponse":
+    """POST keeps a body under its SHA-1, GET /store/{hash} gives it."""
+    from hashlib import sha1
+
+    from aiohttp import web
+
+    if request.method in ("POST", "PUT"):
+        body = await request.read()
+        digest = sha1(body).hexdigest()
+        store[digest] = body
+        return web.json_response({"hash": digest}, status=202)
+    if digests and digests[0] in store:
+        return web.Response(body=store[digests[0]])
+    return web.json_response({"code": 500, "message": "reading file failed"}, status=500)
+
+
+async def _token(request: "web.BaseRequest", rest: list[str]) -> "web.StreamResponse":
+    """POST /token issues a token for the name in the body, GET /token/validate tells whose it is; not signed."""
+    import base64
+    import time
+
+    from aiohttp import web
+
+    if request.method == "POST" and not rest:
+        ends = int(time.time()) + 60
+        claims: dict[str, Any] = {"name": (await request.text()) or "anonymous", "iss": "podinfo", "exp": ends}
+        token = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode()
+        return web.json_response({"token": token, "expires_at": time.strftime("%FT%TZ", time.gmtime(ends))})
+    if rest == ["validate"]:
+        try:
+            claims = json.loads(base64.urlsafe_b64decode(request.headers.get("Authorization", "").partition(" ")[2]))
+            valid = claims["exp"] > time.time()
+        except (ValueError, KeyError, TypeError):
+            valid = False
+        if valid:
+            until = time.strftime("%FT%TZ", time.gmtime(claims["exp"]))
+            return web.json_response({"token_name": claims["name"], "expires_at": until})
+        return web.json_response({"code": 401, "message": "authorization failed"}, status=401)
+    return web.json_response({"code": 404, "message": "not found"}, status=404)

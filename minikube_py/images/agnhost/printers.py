@@ -57,9 +57,10 @@ def _lines(count: int) -> Iterator[str]:
     methods = ("GET", "POST", "PUT")
     for number in range(count):
         namespace, name = random.choice(("default", "kube-system", "ns")), "".join(random.choices("abcdefghij", k=4))
-        clock = time.strftime("%m%d %H:%M:%S")
+        now = time.time()
+        clock = time.strftime("%m%d %H:%M:%S", time.gmtime(now))
         yield (
-            f"I{clock}.{random.randrange(10**6):06d}       1 logs_generator.go:76] {number} {random.choice(methods)} "
+            f"I{clock}.{int(now % 1 * 10**6):06d}       1 logs_generator.go:76] {number} {random.choice(methods)} "
             f"/api/v1/namespaces/{namespace}/pods/{name} {random.randrange(200, 600)}"
         )
 

@@ -39,6 +39,7 @@ MODULES = {
     "nc": "nc netcat ncat telnet",
     "ping": "ping traceroute",
     "agnhost": "agnhost",
+    "podcli": "podcli",
     "brokers": "mongo mongosh rabbitmq-diagnostics rabbitmqctl",
     "databases": "redis-cli pg_isready",
 }
