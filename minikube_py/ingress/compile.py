@@ -24,6 +24,7 @@ from minikube_py.ingress.flavors.nginx import FLAVOR as NGINX
 from minikube_py.ingress.options import DEFAULTS, Options
 from minikube_py.ingress.router import BackendKey, Canary, Location, Paths, PathType, RoutingTable, Upstream
 from minikube_py.ingress.sources import INGRESS_CLASSES, INGRESSES, SERVICES, Sources
+from minikube_py.kinds.controllerkinds import WITHOUT_EFFECT
 
 __all__ = ["Problem", "Rules", "compile_backends", "compile_rules", "compile_table"]
 
@@ -158,12 +159,16 @@ class _Compiler:
     def _with_custom(self, rules: Rules) -> Rules:
         """Add what the controller's custom resources route."""
         objects = frozenset(key for each in self.flavor.resources for key in self.sources.all(each))
-        if self.flavor.routes is None or not objects:
-            return replace(rules, served=rules.served | objects) if objects else rules
+        if not objects:
+            return rules
         from minikube_py.ingress.resources.routes import Custom, RoutesTable
 
         custom = Custom(self.sources, self.defaults)
-        self.flavor.routes(custom)
+        if self.flavor.routes is not None:
+            self.flavor.routes(custom)
+        for resource in WITHOUT_EFFECT.intersection(self.flavor.resources):
+            for key, obj in self.sources.all(resource).items():
+                custom.problem(resource, key, f"{obj.get('kind')} is not emulated and has no effect")
         before = rules.table
         table: RoutingTable = before
         if custom.routes:

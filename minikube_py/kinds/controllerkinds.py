@@ -10,15 +10,73 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.kinds.custom import from_crd
 from minikube_py.kinds.kind import Kind
 
-__all__ = ["GROUPS", "definitions", "kinds", "resource"]
+__all__ = ["GROUPS", "WITHOUT_EFFECT", "definitions", "kinds", "resource"]
 
 GROUPS: Mapping[str, str] = {
     "traefik.io": "traefik",
     "configuration.konghq.com": "kong",
     "networking.istio.io": "istio",
+    "security.istio.io": "istio",
+    "telemetry.istio.io": "istio",
     "projectcontour.io": "contour",
 }
 """API group → the controller that brings it."""
+_STORED: Mapping[str, tuple[tuple[str, ...], Sequence[tuple[str, str]]]] = {
+    "traefik.io": (
+        ("v1alpha1",),
+        (
+            ("IngressRouteTCP", "ingressroutetcps"),
+            ("IngressRouteUDP", "ingressrouteudps"),
+            ("MiddlewareTCP", "middlewaretcps"),
+            ("ServersTransport", "serverstransports"),
+            ("ServersTransportTCP", "serverstransporttcps"),
+            ("TLSOption", "tlsoptions"),
+            ("TLSStore", "tlsstores"),
+            ("TraefikService", "traefikservices"),
+        ),
+    ),
+    "configuration.konghq.com": (
+        ("v1", "v1beta1", "v1alpha1"),
+        (
+            ("KongConsumerGroup", "kongconsumergroups"),
+            ("KongIngress", "kongingresses"),
+            ("KongUpstreamPolicy", "kongupstreampolicies"),
+            ("KongVault", "kongvaults"),
+            ("TCPIngress", "tcpingresses"),
+            ("UDPIngress", "udpingresses"),
+        ),
+    ),
+    "networking.istio.io": (
+        ("v1", "v1beta1", "v1alpha3"),
+        (
+            ("DestinationRule", "destinationrules"),
+            ("EnvoyFilter", "envoyfilters"),
+            ("ServiceEntry", "serviceentries"),
+            ("Sidecar", "sidecars"),
+            ("WorkloadEntry", "workloadentries"),
+            ("WorkloadGroup", "workloadgroups"),
+        ),
+    ),
+    "security.istio.io": (
+        ("v1", "v1beta1"),
+        (
+            ("AuthorizationPolicy", "authorizationpolicies"),
+            ("PeerAuthentication", "peerauthentications"),
+            ("RequestAuthentication", "requestauthentications"),
+        ),
+    ),
+    "telemetry.istio.io": (("v1", "v1alpha1"), (("Telemetry", "telemetries"),)),
+    "projectcontour.io": (
+        ("v1", "v1alpha1"),
+        (
+            ("ContourConfiguration", "contourconfigurations"),
+            ("ExtensionService", "extensionservices"),
+            ("TLSCertificateDelegation", "tlscertificatedelegations"),
+        ),
+    ),
+}
+"""Group → its versions, and (kind, plural) of what an installation brings but has no effect here."""
+WITHOUT_EFFECT = frozenset(f"{plural}.{group}" for group, (_, found) in _STORED.items() for _, plural in found)
 _OPEN = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _ANY = {"x-kubernetes-preserve-unknown-fields": True}
 _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
@@ -99,10 +157,6 @@ def _istio(group: str) -> Iterable[Object]:
         group, _ISTIO, "VirtualService", "virtualservices", short=("vs",),
         columns={"Gateways": ".spec.gateways", "Hosts": ".spec.hosts"},
     )  # fmt: skip
-    yield _definition(
-        group, _ISTIO, "DestinationRule", "destinationrules", short=("dr",), columns={"Host": ".spec.host"}
-    )
-    yield _definition(group, _ISTIO, "ServiceEntry", "serviceentries", short=("se",))
 
 
 def _contour(group: str) -> Iterable[Object]:
@@ -117,12 +171,22 @@ def _contour(group: str) -> Iterable[Object]:
     )  # fmt: skip
 
 
-_MADE_BY = {"traefik": _traefik, "kong": _kong, "istio": _istio, "contour": _contour}
+_MADE_BY = {
+    "traefik.io": _traefik,
+    "configuration.konghq.com": _kong,
+    "networking.istio.io": _istio,
+    "projectcontour.io": _contour,
+}
 
 
 def definitions(controller: str) -> tuple[Object, ...]:
     """Return the CustomResourceDefinitions that installing a controller brings."""
-    return tuple(made for group, name in GROUPS.items() if name == controller for made in _MADE_BY[controller](group))
+    found: list[Object] = []
+    for group in (group for group, name in GROUPS.items() if name == controller):
+        found += _MADE_BY[group](group) if group in _MADE_BY else ()
+        versions, stored = _STORED[group]
+        found += (_definition(group, versions, kind, plural) for kind, plural in stored)
+    return tuple(found)
 
 
 def kinds(controllers: Iterable[str]) -> list[Kind]:

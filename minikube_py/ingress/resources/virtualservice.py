@@ -28,7 +28,6 @@ __all__ = ["GATEWAYS", "VIRTUAL_SERVICES", "compile_routes"]
 
 GATEWAYS = "gateways.networking.istio.io"
 VIRTUAL_SERVICES = "virtualservices.networking.istio.io"
-_RULES, _ENTRIES = "destinationrules.networking.istio.io", "serviceentries.networking.istio.io"
 _LABELS = {"app": "istio-ingressgateway", "istio": "ingressgateway"}
 _NAMESPACE = "istio-system"
 _PORTS = {80: False, 8080: False, 443: True, 8443: True}
@@ -102,9 +101,6 @@ def compile_routes(custom: Custom) -> None:
     servers: dict[Key, list[Server]] = {}
     custom.each(GATEWAYS, lambda obj: _gateway(custom, obj, servers))
     custom.each(VIRTUAL_SERVICES, lambda obj: _virtual_service(custom, obj, servers))
-    for resource, what in ((_RULES, "subsets and traffic policies are"), (_ENTRIES, "services outside are")):
-        for key in custom.sources.all(resource):
-            custom.problem(resource, key, f"{what} not emulated: it has no effect")
 
 
 def _gateway(custom: Custom, obj: Object, found: dict[Key, list[Server]]) -> None:

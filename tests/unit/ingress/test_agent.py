@@ -4,11 +4,13 @@ from dataclasses import replace
 
 from minikube_py.aiokit.clock import VirtualClock
 from minikube_py.aiokit.tasks import TaskScope
-from minikube_py.apimachinery.meta import Object
+from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.apiserver.operations import Operations
 from minikube_py.client.reconcile import Agent as ReconcilerAgent
 from minikube_py.ingress.agent import Agent, ResourceReconciler
+from minikube_py.ingress.compile import compile_rules
 from minikube_py.ingress.flavors import flavor
+from minikube_py.ingress.sources import Sources
 
 from .support import ingress, ingress_class, path, service
 
@@ -130,3 +132,15 @@ async def test_custom_resources_have_events_of_their_own() -> None:
     assert all(each["count"] == 1 for each in api.list("events"))
     agent.stop()
     await scope.close()
+
+
+def test_kinds_without_effect_say_so() -> None:
+    """What an installation brings and nobody reads is stored, and told of."""
+    it = flavor("istio")
+    rule = {"kind": "DestinationRule", "metadata": {"name": "web", "namespace": "default"}, "spec": {"host": "web"}}
+    rules = compile_rules(Sources([("destinationrules.networking.istio.io", rule)]), flavor=it)
+    assert rules.custom == {
+        ("destinationrules.networking.istio.io", Key("default", "web")): (
+            "DestinationRule is not emulated and has no effect",
+        )
+    }

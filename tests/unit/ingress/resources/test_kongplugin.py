@@ -15,7 +15,7 @@ from minikube_py.ingress.sources import Sources
 from ..support import answered, asked, call, echo, endpoints, ingress, path, secret, service
 from .conftest import Starter
 
-PLUGINS, CLUSTER_PLUGINS, CONSUMERS = flavor("kong").resources
+PLUGINS, CLUSTER_PLUGINS, CONSUMERS = flavor("kong").resources[:3]
 
 
 def plugin(name: str, kind: str, /, **config: Any) -> Object:
