@@ -32,7 +32,7 @@ NAMES = ("ant", "bee", "cat")
 KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 _CONFIG = "apiVersion: minikube-py/v1alpha1\nkind: Cluster\nnodes: 4\napiServer: {defaultTolerationSeconds: 0}\n"
 _STEPS = int(os.environ.get("MKPY_OPERATIONS", "200"))
-_RUNS = int(os.environ.get("MKPY_RUNS", "5"))
+_RUNS = int(os.environ.get("MKPY_RUNS", "8"))
 
 
 def workload(kind: str, name: str, version: int, replicas: int) -> list[dict[str, Any]]:
