@@ -12,6 +12,8 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 
+from minikube_py.images.grpc_health import HealthServer
+
 from .authority import Authority
 from .client2 import connected, get
 from .support import PORT, World, echo, endpoints, world
@@ -173,6 +175,23 @@ async def test_failures_are_unavailable(stage: Stage, pod: str, words: str) -> N
         status, headers, _ = await client.fetch(CALL, b"")
         assert status == 502
         assert words in headers["x-ingress-reason"]
+
+
+async def test_health_checks_reach_the_images_own_servers(stage: Stage) -> None:
+    """agnhost, podinfo and generic pods answer grpc.health.v1: Check again and again, Watch at once and on."""
+    address = stage.running.address()
+    server = await asyncio.get_running_loop().create_server(HealthServer, address, PORT)
+    stage.closing.callback(server.close)
+    stage.running.serve("shop", address, backend_protocol="GRPC")
+    async with stage.channel() as channel:
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        assert [await check(b"", timeout=10) for _ in range(3)] == [b"\x08\x01"] * 3
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=10)
+        assert await watch.read() == b"\x08\x01"
+        watch.cancel()
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await channel.unary_unary("/shop.Shop/Buy")(b"", timeout=10)
+        assert failure.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 # Pods that speak frames
