@@ -12,7 +12,7 @@
     tls        certificates by SNI                    server     `program()`: what runs in the controller's pod
     agent      status and Events                      health     /healthz and /metrics
     flavors/   the other controllers; one = one file  explain    the walk of a URL, in words (pure)
-    gateway    the Gateway API: compile, table, agent, server, filters
+    resources/ those controllers' own kinds           gateway    the Gateway API: compile, table, agent, server, filters
 
 Left out: HTTP/3, WebSocket over HTTP/2, Lua and configuration snippets.
 """

@@ -19,6 +19,8 @@ GROUPS: Mapping[str, str] = {
     "security.istio.io": "istio",
     "telemetry.istio.io": "istio",
     "projectcontour.io": "contour",
+    "networking.gke.io": "gce",
+    "cloud.google.com": "gce",
 }
 """API group → the controller that brings it."""
 _STORED: Mapping[str, tuple[tuple[str, ...], Sequence[tuple[str, str]]]] = {
@@ -65,6 +67,8 @@ _STORED: Mapping[str, tuple[tuple[str, ...], Sequence[tuple[str, str]]]] = {
             ("RequestAuthentication", "requestauthentications"),
         ),
     ),
+    "networking.gke.io": (("v1", "v1beta1"), (("ManagedCertificate", "managedcertificates"),)),
+    "cloud.google.com": (("v1", "v1beta1"), (("BackendConfig", "backendconfigs"),)),
     "telemetry.istio.io": (("v1", "v1alpha1"), (("Telemetry", "telemetries"),)),
     "projectcontour.io": (
         ("v1", "v1alpha1"),
@@ -171,7 +175,12 @@ def _contour(group: str) -> Iterable[Object]:
     )  # fmt: skip
 
 
+def _gce(group: str) -> Iterable[Object]:
+    yield _definition(group, ("v1beta1",), "FrontendConfig", "frontendconfigs")
+
+
 _MADE_BY = {
+    "networking.gke.io": _gce,
     "traefik.io": _traefik,
     "configuration.konghq.com": _kong,
     "networking.istio.io": _istio,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from minikube_py.apimachinery.meta import Object
+from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.ingress.compile import compile_rules
 from minikube_py.ingress.flavors import NAMES, flavor
 from minikube_py.ingress.router import Match
@@ -110,6 +110,25 @@ async def test_traefik_speaks_text(fresh: World) -> None:
 async def test_envoy_signs_answers(fresh: World) -> None:
     """Istio's gateway replaces the backend's Server."""
     assert (await asked(fresh, "istio"))[1]["server"] == "istio-envoy"
+
+
+async def test_a_frontend_config_asks_for_https(fresh: World) -> None:
+    """GKE's own kind, named by an annotation."""
+    annotations = {"networking.gke.io/v1beta1.FrontendConfig": "safe"}
+    it = flavor("gce")
+    config = {
+        "apiVersion": "networking.gke.io/v1beta1",
+        "kind": "FrontendConfig",
+        "metadata": {"name": "safe", "namespace": "default"},
+        "spec": {"redirectToHttps": {"enabled": True, "responseCodeName": "PERMANENT_REDIRECT"}, "sslPolicy": "x"},
+    }
+    fresh.create(*it.definitions, config)
+    status, headers, _ = await asked(fresh, "gce", annotations)
+    assert (status, headers["location"]) == (308, "https://a.test/x")
+    rules = fresh.container.extra["tables"].rules
+    assert [each.message for each in rules.problems[Key("default", "i")]] == [
+        "FrontendConfig default/safe: sslPolicy is not emulated and has no effect"
+    ]
 
 
 async def test_kong_strips_paths_where_asked(fresh: World) -> None:
