@@ -53,6 +53,8 @@ _RESETS = (200, 20)
 """Streams that a caller may cancel: at once, and per second in the long run (CVE-2023-44487)."""
 _CONTROLS = (1000, 100)
 """PING, SETTINGS, PRIORITY and empty DATA frames: at once, and per second."""
+_REQUESTS = 10_000
+"""On one connection (nginx: keepalive_requests 1000): h2 remembers every stream that was closed."""
 _CONTROL_EVENTS = (events.PingReceived, events.RemoteSettingsChanged, events.PriorityUpdated)
 
 
@@ -74,6 +76,7 @@ class Connection2(asyncio.Protocol):
         self._paused = False
         self._reading_paused = False
         self._draining = False
+        self._opened = 0
         self._frames = Frames(preface=PREFACE)
         self._resets = Budget(*_RESETS)
         self._controls = Budget(*_CONTROLS)
@@ -137,6 +140,8 @@ class Connection2(asyncio.Protocol):
             self._start()
             self._pump_all()
             self._flush()
+        if self._opened >= _REQUESTS and not self._draining:
+            self.drain()
         if self._paused and self._transport is not None and self._transport.get_write_buffer_size() > _BACKLOG:
             self._reading_paused = True
             self._transport.pause_reading()
@@ -192,6 +197,7 @@ class Connection2(asyncio.Protocol):
             self._h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
             return
         self._streams[event.stream_id] = stream
+        self._opened += 1
         self._new.append(stream)
 
     def _data(self, event: events.DataReceived) -> None:

@@ -17,6 +17,7 @@ from minikube_py.ingress.router import Endpoint
 
 if TYPE_CHECKING:
     from minikube_py.ingress.callers2 import Connection2
+    from minikube_py.ingress.passthrough import Door
 
 __all__ = ["Front"]
 
@@ -89,6 +90,8 @@ class Front(Server):
         """No answer leaves its connection open any more."""
         self.callers: set[Caller] = set()
         self.multiplexed: set[Connection2] = set()
+        self.waiting: set[Door[Any]] = set()
+        """TLS callers that haven't said yet whom they want."""
         self.relay = relay
         """Simple requests don't go aiohttp's way."""
         self._keepalive_timeout = keepalive_timeout
@@ -137,6 +140,8 @@ class Front(Server):
         self.draining = True
         for each in list(self.callers):
             each.close_if_idle()
+        for door in list(self.waiting):
+            door.abort()
         for connection in list(self.multiplexed):
             connection.drain()
         super().pre_shutdown()

@@ -6,7 +6,7 @@
 Stands for ingress-nginx's TCP proxy (--enable-ssl-passthrough) and a Gateway's TLS listener of mode Passthrough.
 The bytes that were looked at are replayed to whoever makes the handshake. Without passthrough hosts nothing is looked
 at.
-Left out: what isn't TLS is closed; nginx explains it with a page ("plain HTTP request was sent to HTTPS port").
+What isn't TLS is answered as by nginx: "plain HTTP request was sent to HTTPS port".
 """
 
 import asyncio
@@ -18,10 +18,12 @@ from typing import Any, Generic, TypeVar, cast
 from minikube_py.aiokit.clock import Timer
 from minikube_py.cni.live import retracked
 from minikube_py.cni.splice import Half
-from minikube_py.ingress.accesslog import session
+from minikube_py.ingress.accesslog import Record, line, session
 from minikube_py.ingress.front import Front
+from minikube_py.ingress.http1 import encode_head
+from minikube_py.ingress.pages import page
 from minikube_py.ingress.router import Endpoint, Upstream
-from minikube_py.ingress.sni import NotTLS, by_host, server_name
+from minikube_py.ingress.sni import HANDSHAKE, NotTLS, by_host, server_name
 
 __all__ = ["Door"]
 
@@ -62,10 +64,14 @@ class Door(asyncio.Protocol, Generic[_T]):
         self._transport = cast(asyncio.Transport, transport)
         self._books = self._transport.get_protocol()
         self._timer = self._front.clock.call_later(_HELLO_TIMEOUT, self._transport.abort)
+        self._front.waiting.add(self)
 
     def data_received(self, data: bytes) -> None:
         self._hello += data
         if self._task is not None or self._transport is None:
+            return
+        if self._hello[0] != HANDSHAKE:
+            self._refuse(self._transport)
             return
         name = ""
         if routes := self._routes():
@@ -78,7 +84,7 @@ class Door(asyncio.Protocol, Generic[_T]):
             if found is None:
                 return  # the rest of the hello is on its way
             name = found
-        self._timer.cancel()
+        self._decided()
         self._transport.pause_reading()
         wanted = by_host(routes, name)
         follow = self._terminate() if wanted is None else self._pass(self._transport, name, self._upstream(wanted))
@@ -86,9 +92,29 @@ class Door(asyncio.Protocol, Generic[_T]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._timer.cancel()
+        self._decided()
         if self._task is not None:
             self._task.cancel()
+
+    def abort(self) -> None:
+        """End a connection that nothing has been decided about."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _decided(self) -> None:
+        self._timer.cancel()
+        self._front.waiting.discard(self)
+
+    def _refuse(self, transport: asyncio.Transport) -> None:
+        """Tell a caller who forgot TLS, in nginx's words."""
+        proxy = self._front.proxy
+        now = proxy.clock.now()
+        made = page(400, "The plain HTTP request was sent to HTTPS port", now=now, style=proxy.style)
+        transport.write(encode_head(400, made.reason, made.fields) + b"Connection: close\r\n\r\n" + made.body)
+        transport.close()
+        peer = transport.get_extra_info("peername")
+        record = Record(str(peer[0]) if isinstance(peer, tuple) else "", "", 400, len(made.body))
+        proxy.write(line(record, now) + "\n")
 
     async def _terminate(self) -> None:
         transport = self._transport

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
-__all__ = ["NotTLS", "by_host", "server_name"]
+__all__ = ["HANDSHAKE", "NotTLS", "by_host", "server_name"]
 
 _MAX = 64 * 1024
 """Bytes of a ClientHello (haproxy and nginx look at 16 KiB)."""
-_HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME = 22, 1, 0
+HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME = 22, 1, 0
 _NAME = re.compile(rb"[A-Za-z0-9._\-]{1,255}")
 
 _T = TypeVar("_T")
@@ -53,7 +53,7 @@ def server_name(data: bytes) -> str | None:
     at = 0
     while len(hello) < 4 or len(hello) < 4 + int.from_bytes(hello[1:4], "big"):
         record = data[at : at + 5]
-        if record and record[0] != _HANDSHAKE:
+        if record and record[0] != HANDSHAKE:
             raise NotTLS("the connection doesn't begin with a TLS handshake")
         if len(record) > 1 and record[1] != 3:
             raise NotTLS("not a version of TLS")

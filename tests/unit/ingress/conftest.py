@@ -9,7 +9,7 @@ import uvloop
 
 from .support import World, world
 
-_BOTH_LOOPS = frozenset({"test_passthrough.py", "test_callers2.py", "test_pool2.py"})
+_BOTH_LOOPS = frozenset({"test_passthrough.py", "test_callers2.py", "test_callers2_limits.py", "test_pool2.py"})
 """What hands connections from one protocol to another, or has TLS under way."""
 
 

@@ -109,22 +109,41 @@ async def test_it_can_be_switched_off() -> None:
         assert answer.startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.parametrize(
-    "first",
-    [
-        pytest.param(b"GET / HTTP/1.1\r\nHost: secret.test\r\n\r\n", id="HTTP"),
-        pytest.param(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03", id="a broken hello"),
-    ],
-)
 @pytest.mark.parametrize("passing", [True, False])
-async def test_what_is_no_tls_is_closed(stage: Stage, first: bytes, passing: bool) -> None:
-    """With hosts to pass through or without."""
+async def test_plain_http_is_told_so(stage: Stage, passing: bool) -> None:
+    """As by nginx, with hosts to pass through or without."""
     if passing:
         stage.running.serve("secret", await stage.pod("secret.test"), host="secret.test", ssl_passthrough="true")
     reader, writer = await asyncio.open_connection(stage.running.address_of_controller, stage.running.https_port)
-    writer.write(first)
+    writer.write(b"GET / HTTP/1.1\r\nHost: secret.test\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"The plain HTTP request was sent to HTTPS port" in answer
+    assert '"" 400 ' in stage.running.log.lines()[-1].text.replace('"-"', '""', 1)
+    writer.close()
+
+
+@pytest.mark.parametrize("passing", [True, False])
+async def test_a_broken_hello_is_closed(stage: Stage, passing: bool) -> None:
+    """There is nobody to explain it to."""
+    if passing:
+        stage.running.serve("secret", await stage.pod("secret.test"), host="secret.test", ssl_passthrough="true")
+    reader, writer = await asyncio.open_connection(stage.running.address_of_controller, stage.running.https_port)
+    writer.write(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03")
     try:
         assert b"HTTP" not in await asyncio.wait_for(reader.read(), 5)
+    except ConnectionResetError:
+        pass  # as good
+    writer.close()
+
+
+async def test_the_end_doesnt_wait_for_who_says_nothing(stage: Stage) -> None:
+    """A connection without a word is closed at once when the controller stops."""
+    reader, writer = await asyncio.open_connection(stage.running.address_of_controller, stage.running.https_port)
+    await asyncio.sleep(0)
+    await asyncio.wait_for(stage.running.stop(), 5)
+    try:
+        assert await asyncio.wait_for(reader.read(), 5) == b""
     except ConnectionResetError:
         pass  # as good
     writer.close()
