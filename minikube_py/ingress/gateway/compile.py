@@ -42,12 +42,14 @@ class Compiled:
     """Route → its parents of this Gateway."""
 
     @property
-    def ports(self) -> tuple[tuple[int, str], ...]:
-        """(port, how it is served: HTTP, TLS or TCP) of the listeners that serve."""
-        how = {"HTTPS": "TLS"}
-        return tuple(
-            sorted({(each.port, how.get(each.protocol, each.protocol)) for each in self.listeners if each.serves})
-        )
+    def ports(self) -> Mapping[int, str]:
+        """Port → how it is served: HTTP, TLS or TCP; only where a listener serves."""
+        return _ports(self.listeners)
+
+
+def _ports(listeners: Iterable[Listener]) -> dict[int, str]:
+    how = {"HTTPS": "TLS"}
+    return dict(sorted((each.port, how.get(each.protocol, each.protocol)) for each in listeners if each.serves))
 
 
 def parent_of(route: Object, ref: Mapping[str, Any]) -> Key | None:
@@ -107,6 +109,7 @@ class _Compiler:
             },
             tls=self._tls(),
             streams=self._streams,
+            ports=_ports(self._listeners),
         )
         secrets = {(SECRETS, key) for each in self._listeners for key in (*each.secrets, *each.unresolved)}
         rules = Rules(

@@ -34,7 +34,7 @@ def explain(sources: Sources, gateway: Object, url: SplitResult, port: int, *, h
 
     if not steps[0].ok:
         return ended(None)
-    if url.scheme == "https" and port not in {each for each, how in compiled.ports if how == "TLS"}:
+    if url.scheme == "https" and compiled.ports[port] != "TLS":
         return ended(None, Step("tls", f"port {port} has no TLS: use http://", False))
     if url.scheme == "https" and (shares := by_host(table.streams.get(port, {}), host)) is not None:
         steps.append(Step("tls", "passed through, by the server name: the certificate is the pod's own", True))
@@ -88,7 +88,7 @@ def _listener(gateway: Object, compiled: Compiled, table: GatewayTable, host: st
     )
     mine = {each.hostname: each for each in compiled.listeners if each.serves and each.port == table.port}
     if not mine:
-        ports = ", ".join(str(port) for port, _ in compiled.ports) or "none"
+        ports = ", ".join(map(str, compiled.ports)) or "none"
         return Step("gateway", f"{at} has no listener on port {table.port} (its ports: {ports})", False, wrong)
     if (listener := by_host(mine, host)) is None:
         return Step("gateway", f"{at}: {len(mine)} listeners on port {table.port}", True, wrong)

@@ -63,7 +63,7 @@ def objects(gateway: Object, compiled: "Compiled") -> Sequence[Object]:
     infrastructure = meta.spec(gateway).get("infrastructure") or {}
     labels = {**(infrastructure.get("labels") or {}), **ours}
     annotations = dict(infrastructure.get("annotations") or {})
-    found = [_service(gateway, compiled, ours), _deployment(gateway, compiled, ours, labels, annotations)]
+    found = [_service(gateway, compiled, ours), _deployment(gateway, ours, labels, annotations)]
     for each in found:
         each["metadata"] = {
             "name": name_of(gateway),
@@ -102,7 +102,7 @@ def _service(gateway: Object, compiled: "Compiled", ours: dict[str, str]) -> Obj
     ports = [
         {"name": f"port-{port}", "port": port, "targetPort": port, "protocol": "TCP",
          "appProtocol": _APP[how]}
-        for port, how in compiled.ports
+        for port, how in compiled.ports.items()
     ]  # fmt: skip
     spec: Object = {"type": "LoadBalancer", "selector": ours, "ports": ports}
     if addresses := wanted_addresses(gateway):
@@ -110,15 +110,11 @@ def _service(gateway: Object, compiled: "Compiled", ours: dict[str, str]) -> Obj
     return {"apiVersion": "v1", "kind": "Service", "spec": spec}
 
 
-def _deployment(
-    gateway: Object, compiled: "Compiled", ours: dict[str, str], labels: Object, annotations: Object
-) -> Object:
-    listen = [f"--listen={port}/{how}" for port, how in compiled.ports]
+def _deployment(gateway: Object, ours: dict[str, str], labels: Object, annotations: Object) -> Object:
     container = {
         "name": "gateway",
         "image": f"{IMAGE}:v1",
-        "args": [f"--gateway={meta.namespace(gateway)}/{meta.name(gateway)}", *listen],
-        "ports": [{"containerPort": port, "protocol": "TCP"} for port, _ in compiled.ports],
+        "args": [f"--gateway={meta.namespace(gateway)}/{meta.name(gateway)}"],
     }
     template = {"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": [container]}}
     return {

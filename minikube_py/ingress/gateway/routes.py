@@ -27,7 +27,7 @@ __all__ = ["RouteRules", "age", "read_route"]
 
 _DEFAULTS = Options(body_size=0, next_upstream=frozenset({"error"}))
 _FOREVER = 86_400.0
-"""Seconds; what `0s` (no timeout) comes to."""
+"""Seconds; what `0s` (no timeout) comes to, and one attempt where only the whole is limited."""
 _TYPES = {name: type_ for type_, name in TYPES.items()}
 _ORDER = tuple(TYPES)
 _PROTOCOLS = {
@@ -190,7 +190,7 @@ def _call(method: Mapping[str, Any]) -> tuple[PathType, str, int]:
 def _timed(options: Options, timeouts: Mapping[str, str]) -> Options:
     whole, one = timeouts.get("request"), timeouts.get("backendRequest")
     if whole is not None:
-        options = replace(options, request_timeout=seconds(whole), read_timeout=seconds(whole) or _FOREVER)
+        options = replace(options, request_timeout=seconds(whole), read_timeout=_FOREVER)
     if one is not None:
         options = replace(options, read_timeout=seconds(one) or _FOREVER)
     return options

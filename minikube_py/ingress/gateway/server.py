@@ -1,13 +1,15 @@
 """A Gateway's data plane: what runs in the pods that `agent` makes for each Gateway.
 
-`--gateway=namespace/name` says whose listeners these are, `--listen=PORT/HOW` (once for each port) where: HTTP, TLS
-(HTTPS, and TLS passed through, by server name) or TCP.
+    watch ─► GatewayTable ─► listeners that come and go with it, by port: HTTP, TLS (HTTPS, passed through) or TCP
+
+`--gateway=namespace/name` says whose listeners these are. A listener that changes costs the others nothing.
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -24,9 +26,159 @@ from minikube_py.ingress.sources import GATEWAY_RESOURCES, Sources
 from minikube_py.ingress.tls import CertificateAuthority
 
 if TYPE_CHECKING:
+    from minikube_py.ingress.front import Front
     from minikube_py.ingress.gateway.table import GatewayTable, Shares
+    from minikube_py.ingress.proxy import Proxy
+    from minikube_py.ingress.tls import Certificates
 
 __all__ = ["program"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Listener:
+    """One port."""
+
+    how: str
+    """HTTP, TLS or TCP."""
+    proxy: "Proxy"
+    front: "Front"
+    server: asyncio.AbstractServer
+    certificates: "Certificates"
+
+    def drain(self) -> None:
+        """Take no new connections; idle callers go at once, running requests may end."""
+        self.server.close()
+        self.front.pre_shutdown()
+
+    async def close(self, grace: float) -> None:
+        await self.front.shutdown(grace)
+        self.proxy.close()
+
+
+class _Listeners:
+    """The ports of one Gateway, as its table has them.
+
+    Resource handling: `follow` is a task of the scope; `close` ends what listens.
+    """
+
+    def __init__(
+        self, api: API, gateway: Key, container: Container, clock: Clock, authority: CertificateAuthority | None
+    ) -> None:
+        from minikube_py.ingress.gateway.compile import compile_gateway
+
+        self.tables = Tables(
+            api, resources=GATEWAY_RESOURCES, compile=lambda sources: compile_gateway(sources, gateway).rules
+        )
+        self.tables.on_swap = self._swapped
+        self.scope = TaskScope(f"gateway {container.pod.name}")
+        self.https_port: Callable[[], int] = lambda: 443
+        self.host: str | None = None
+        self.relay = True
+        self._container = container
+        self._clock = clock
+        self._authority = authority
+        self._chance = random.Random()
+        self._changed = asyncio.Event()
+        self._ports: dict[int, GatewayTable] = {}
+        self._open: dict[int, _Listener] = {}
+
+    @property
+    def _table(self) -> "GatewayTable":
+        return cast("GatewayTable", self.tables.table())
+
+    def _swapped(self, table: RoutingTable, rules: Rules, sources: Sources) -> None:
+        tls = cast("GatewayTable", table).tls
+        alive = {endpoint for upstream in table.upstreams.values() for endpoint in upstream.endpoints}
+        self._ports.clear()
+        for port, each in self._open.items():
+            each.certificates.update(replace(rules, tls=tls.get(port, {})), sources)
+            each.proxy.retain(alive)
+            each.proxy.balancer.forget(table.upstreams.keys())
+        self._changed.set()
+
+    def _of(self, port: int) -> RoutingTable:
+        table = self._table
+        if port not in self._ports:
+            self._ports[port] = table.port_table(port)
+        return self._ports[port]
+
+    def _streams(self, port: int) -> "Mapping[str, Shares]":
+        table = self._table
+        routes = table.streams.get(port, {})
+        # whom no listener of the port knows by name is let down, not given a certificate that isn't theirs
+        return routes if port in table.listeners else {"": (), **routes}
+
+    def _upstream(self, shares: "Shares") -> Upstream | None:
+        return self._table.stream(shares, self._chance.random())
+
+    async def adjust(self) -> None:
+        """Listen where the table says, and nowhere else."""
+        self._changed.clear()
+        wanted = self._table.ports
+        for port in [each for each, listener in self._open.items() if wanted.get(each) != listener.how]:
+            listener = self._open.pop(port)
+            listener.drain()
+            self.scope.spawn(listener.close(GRACE), name=f"gateway-listener {port}")
+        for port, how in wanted.items():
+            if port not in self._open:
+                try:
+                    self._open[port] = await self._listen(port, how)
+                except OSError as error:
+                    logger.warning("gateway can't listen port=%s error=%s", port, error)
+        bound = {port: _port(each.server, port) for port, each in self._open.items()}
+        self._container.extra["ports"] = bound
+        self._container.print(f"listening={','.join(map(str, bound)) or 'nowhere'}")
+
+    async def follow(self) -> None:
+        while True:
+            await self._changed.wait()
+            if {port: each.how for port, each in self._open.items()} != dict(self._table.ports):
+                await self.adjust()
+            self._changed.clear()
+
+    async def _listen(self, port: int, how: str) -> _Listener:
+        from minikube_py.ingress.front import Front
+        from minikube_py.ingress.gateway.accept import Either, Wire
+        from minikube_py.ingress.passthrough import Door
+        from minikube_py.ingress.proxy import Proxy
+        from minikube_py.ingress.tls import Certificates
+
+        certificates = Certificates(self._authority)
+        rules = replace(self.tables.rules, tls=self._table.tls.get(port, {}))
+        certificates.update(rules, self.tables.sources)
+        proxy = Proxy(
+            partial(self._of, port),
+            clock=self._clock,
+            scope=self.scope,
+            write=self._container.write,
+            https_port=self.https_port,
+            style=Style(hsts=False),
+            port=port,
+        )
+        front = Front(proxy, secure=how == "TLS", keepalive_timeout=KEEP_ALIVE, clock=self._clock, relay=self.relay)
+        accept: Callable[[], asyncio.BaseProtocol] = partial(Either, front)
+        if how == "TLS":
+            accept = partial(Door, front, certificates.context, partial(self._streams, port), self._upstream)
+        elif how == "TCP":
+            accept = partial(Wire, front, partial(self._streams, port), self._upstream)
+        at = 0 if self.host is not None else port
+        server = await asyncio.get_running_loop().create_server(accept, self.host, at, backlog=1024)
+        return _Listener(how, proxy, front, server, certificates)
+
+    async def close(self, grace: float) -> None:
+        for each in self._open.values():
+            each.drain()
+        for each in self._open.values():
+            await each.close(grace)
+        self.tables.stop()
+        await self.scope.close()
+
+
+def _port(server: asyncio.AbstractServer, wanted: int) -> int:
+    sockets = getattr(server, "sockets", None)
+    return int(sockets[0].getsockname()[1]) if sockets else wanted
 
 
 def program(
@@ -40,99 +192,23 @@ def program(
 ) -> Main:
     """Return the program; bound ports are in `container.extra["ports"]`, wanted → real.
 
-    `https_port()` is where callers outside find a listener of port 443; without `relay` all requests go aiohttp's way.
+    `https_port()` is where callers outside find a listener of port 443; without `relay` all requests go aiohttp's way;
+    with `host` ports are free-chosen there (tests).
     """
 
     async def main(container: Container) -> int:
-        from minikube_py.ingress.front import Front
-        from minikube_py.ingress.gateway.accept import Either, Wire
-        from minikube_py.ingress.gateway.compile import compile_gateway
-        from minikube_py.ingress.passthrough import Door
-        from minikube_py.ingress.proxy import Proxy
-        from minikube_py.ingress.tls import Certificates
-
-        flags = [each.lstrip("-").partition("=")[::2] for each in container.argv]
-        namespace, _, name = dict(flags)["gateway"].partition("/")
-        listeners = [value.partition("/")[::2] for flag, value in flags if flag == "listen"]
-        gateway = Key(namespace, name)
-        tables = Tables(
-            api, resources=GATEWAY_RESOURCES, compile=lambda sources: compile_gateway(sources, gateway).rules
-        )
-        certificates: dict[int, Certificates] = {}
-        scope = TaskScope(f"gateway {container.pod.name}")
-        ports: dict[int, GatewayTable] = {}
-        proxies: list[Proxy] = []
-
-        def swapped(table: RoutingTable, rules: Rules, sources: Sources) -> None:
-            for port, each in certificates.items():
-                each.update(replace(rules, tls=cast("GatewayTable", table).tls.get(port, {})), sources)
-            ports.clear()
-            alive = {endpoint for upstream in table.upstreams.values() for endpoint in upstream.endpoints}
-            for proxy in proxies:
-                proxy.retain(alive)
-                proxy.balancer.forget(table.upstreams.keys())
-
-        def table_of(port: int) -> RoutingTable:
-            table = cast("GatewayTable", tables.table())
-            if port not in ports:
-                ports[port] = table.port_table(port)
-            return ports[port]
-
-        def streams(port: int) -> "Mapping[str, Shares]":
-            found = cast("GatewayTable", tables.table())
-            routes = found.streams.get(port, {})
-            # whom no listener of the port knows by name is let down, not given a certificate that isn't theirs
-            return routes if port in found.listeners else {"": (), **routes}
-
-        def upstream(shares: "Shares") -> Upstream | None:
-            return cast("GatewayTable", tables.table()).stream(shares, chance.random())
-
-        tables.on_swap = swapped
-        chance = random.Random()
-        loop = asyncio.get_running_loop()
-        fronts: list[tuple[Front, asyncio.AbstractServer]] = []
-        bound: dict[int, int] = {}
-        tables.start()
+        flags = dict(each.lstrip("-").partition("=")[::2] for each in container.argv)
+        namespace, _, name = flags["gateway"].partition("/")
+        listeners = _Listeners(api, Key(namespace, name), container, clock, certificate_authority)
+        listeners.https_port, listeners.host, listeners.relay = https_port, host, relay
+        listeners.tables.start()
         try:
-            certificates |= {int(text): Certificates(certificate_authority) for text, how in listeners if how == "TLS"}
-            tables.table()
-            for text, how in listeners:
-                port, secure = int(text), how == "TLS"
-                proxy = Proxy(
-                    partial(table_of, port),
-                    clock=clock,
-                    scope=scope,
-                    write=container.write,
-                    https_port=https_port,
-                    style=Style(hsts=False),
-                    port=port,
-                )
-                proxies.append(proxy)
-                front = Front(proxy, secure=secure, keepalive_timeout=KEEP_ALIVE, clock=clock, relay=relay)
-                accept: Callable[[], asyncio.BaseProtocol] = partial(Either, front)
-                if secure:
-                    accept = partial(Door, front, certificates[port].context, partial(streams, port), upstream)
-                elif how == "TCP":
-                    accept = partial(Wire, front, partial(streams, port), upstream)
-                server = await loop.create_server(accept, host, 0 if host is not None else port, backlog=1024)
-                fronts.append((front, server))
-                sockets = getattr(server, "sockets", None)
-                bound[port] = sockets[0].getsockname()[1] if sockets else port
-            container.extra["ports"] = bound
-            container.print(f"gateway={gateway} listening={','.join(map(str, bound)) or 'nowhere'}")
+            await listeners.adjust()
+            listeners.scope.spawn(listeners.follow(), name="gateway-listeners")
             container.started()
             await container.terminated.wait()
             return 0
         finally:
-            for _, listener in fronts:
-                listener.close()
-            for each, _ in fronts:
-                each.pre_shutdown()
-            for each, _ in fronts:
-                await each.shutdown(GRACE if container.terminated.is_set() else 0.0)
-            tables.stop()
-            for proxy in proxies:
-                proxy.close()
-            await scope.close()
+            await listeners.close(GRACE if container.terminated.is_set() else 0.0)
 
     return main

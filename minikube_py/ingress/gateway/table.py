@@ -123,6 +123,8 @@ class GatewayTable(RoutingTable):
     """Port → hostname → certificate."""
     streams: Mapping[int, Mapping[str, Shares]] = field(default_factory=dict)
     """Port → server name ("" is any) → the backends of its connections: TLS passed through, TCP."""
+    ports: Mapping[int, str] = field(default_factory=dict)
+    """Port → how it is served: HTTP, TLS or TCP."""
     port: int = 0
 
     def port_table(self, port: int) -> "GatewayTable":

@@ -83,7 +83,7 @@ def test_certificates(listener: Object, objects: list[Object], reason: str) -> N
     assert condition(conditions, "Accepted") == (True, "Accepted")
     assert condition(conditions, "Programmed") == (good, "Programmed" if good else "Invalid")
     assert found.attached == {"https": 1}
-    assert found.ports == (((443, "TLS"),) if good else ())
+    assert found.ports == ({443: "TLS"} if good else {})
 
 
 @pytest.mark.parametrize(

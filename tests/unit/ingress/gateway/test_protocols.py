@@ -162,7 +162,7 @@ async def test_tcp(fresh: World) -> None:
         wires("TCPRoute", "raw", parentRefs=[{"name": "door", "sectionName": "p9000"}]),
         wires("TCPRoute", "gone", "lost", parentRefs=[{"name": "door", "sectionName": "p9001"}]),
     )
-    async with serving(fresh, "9000/TCP", "9001/TCP") as get:
+    async with serving(fresh) as get:
         assert await say(get, 9000, b"hello") == b"HELLO"
         with contextlib.suppress(ConnectionError):
             assert await say(get, 9001, b"hello") == b""
@@ -193,7 +193,7 @@ async def test_tls_is_passed_through_by_name(fresh: World) -> None:
         wires("TLSRoute", "raw", hostnames=["raw.test", "other.test"]),
         route(rule("web")),
     )
-    async with serving(fresh, "443/TLS", "8443/TLS") as get:
+    async with serving(fresh) as get:
         theirs = ssl.create_default_context(cadata=pods.pem.decode())
         for port in (443, 8443):
             assert await say(get, port, b"hello", ssl=theirs, server_hostname="raw.test") == b"HELLO"
@@ -214,7 +214,7 @@ def test_listeners_take_their_own_kinds() -> None:
     assert found.attached == {"http": 1, "tls": 1, "ended": 0, "udp": 0}
     conditions = {each.name: condition(each.conditions, "Accepted") for each in found.listeners}
     assert (conditions["ended"], conditions["udp"]) == ((False, "UnsupportedValue"), (False, "UnsupportedProtocol"))
-    assert found.ports == ((80, "HTTP"), (443, "TLS"))
+    assert found.ports == {80: "HTTP", 443: "TLS"}
     for kind, listener in (("TLSRoute", HTTP), ("UDPRoute", udp)):
         alone = compiled(gateway(listener), wires(kind, "a"))
         ((_, conditions_),) = alone.routes[kind, Key("default", "wire")]

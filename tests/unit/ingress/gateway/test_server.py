@@ -8,11 +8,13 @@ import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from minikube_py.apimachinery.meta import Object
 from minikube_py.images.container import Container, PodInfo
 from minikube_py.ingress.gateway.server import program
+from minikube_py.ingress.sources import GATEWAYS
 from minikube_py.ingress.tls import fake_certificate
 
 from ..support import World, echo, endpoints, parse, service
@@ -22,10 +24,15 @@ from .support import HTTP, gateway, prefix, route, rule
 class Serving:
     """A running data plane: `await it(target, host, port)` → (status, headers, JSON body or bytes)."""
 
-    def __init__(self, address: str, ports: dict[int, int]) -> None:
+    def __init__(self, address: str, container: Container) -> None:
         self.address = address
-        self.ports = ports
+        self._container = container
+
+    @property
+    def ports(self) -> dict[int, int]:
         """Of the listeners → those that are really bound."""
+        found: dict[int, int] = self._container.extra["ports"]
+        return found
 
     async def __call__(
         self, target: str, host: str = "a.test", port: int = 80, *, tls: ssl.SSLContext | None = None, **headers: str
@@ -41,7 +48,7 @@ class Serving:
 
 
 @contextlib.asynccontextmanager
-async def serving(world: World, *listen: str) -> AsyncIterator[Serving]:
+async def serving(world: World) -> AsyncIterator[Serving]:
     """Run the program on free ports."""
     address = world.address()
     container = Container(
@@ -49,7 +56,7 @@ async def serving(world: World, *listen: str) -> AsyncIterator[Serving]:
         "i",
         PodInfo("default", "door-x", "u", address, "h", "n", "127.0.0.1"),
         lambda text: world.log.write(text, 0.0),
-        args=("--gateway=default/door", *(f"--listen={each}" for each in listen or ("80/HTTP",))),
+        args=("--gateway=default/door",),
     )
     running = asyncio.ensure_future(program(world.api, world.clock, host=address, relay=world.relay)(container))
     ready = asyncio.ensure_future(container.ready.wait())
@@ -58,7 +65,7 @@ async def serving(world: World, *listen: str) -> AsyncIterator[Serving]:
     if running.done():
         running.result()
     try:
-        yield Serving(address, container.extra["ports"])
+        yield Serving(address, container)
     finally:
         container.terminated.set()
         await running
@@ -204,9 +211,42 @@ async def test_https_listeners_show_their_own_certificates(fresh: World) -> None
         endpoints("web", [await fresh.pod(echo)]),
         route(rule("web")),
     )
-    async with serving(fresh, "80/HTTP", "443/TLS", "8443/TLS") as get:
+    async with serving(fresh) as get:
         for name, port in (("one", 443), ("two", 8443)):
             context = ssl.create_default_context(cadata=pairs[name][0].decode())
             context.check_hostname = False
             status, _, seen = await get("/", port=port, tls=context)
             assert (status, seen["headers"]["x-forwarded-proto"]) == (200, "https")
+
+
+async def test_listeners_come_and_go_without_the_others(fresh: World) -> None:
+    """A connection of a listener that stays is kept; a new port answers; one that is gone doesn't."""
+    fresh.create(gateway(), service("web"), endpoints("web", [await fresh.pod(echo)]), route(rule("web")))
+    async with serving(fresh) as get:
+        reader, writer = await asyncio.open_connection(get.address, get.ports[80])
+
+        async def again() -> bytes:
+            writer.write(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]))
+            return head[:12]
+
+        def listen(*listeners: Object) -> None:
+            door: Any = fresh.api.get(GATEWAYS, "door", "default")
+            fresh.api.update({**door, "spec": {**door["spec"], "listeners": list(listeners)}})
+
+        async def until(*ports: int) -> None:
+            while tuple(get.ports) != ports:
+                await asyncio.sleep(0)
+
+        assert await again() == b"HTTP/1.1 200"
+        listen(HTTP, {**HTTP, "name": "more", "port": 8080})
+        await asyncio.wait_for(until(80, 8080), 5)
+        assert (await get("/", port=8080))[0] == 200
+        gone = get.ports[8080]
+        listen(HTTP)
+        await asyncio.wait_for(until(80), 5)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(get.address, gone)
+        assert await again() == b"HTTP/1.1 200"
+        writer.close()
