@@ -1,78 +1,14 @@
 """The scheduler against the real operations."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from minikube_py.aiokit.clock import VirtualClock
-from minikube_py.aiokit.tasks import TaskScope
-from minikube_py.apiserver.operations import Operations
-from minikube_py.scheduler import Scheduler
-
 Object = dict[str, Any]
 
 
-class World:
-    def __init__(self) -> None:
-        self.clock = VirtualClock()
-        self.api = Operations(self.clock, seed=1)
-        self.scope = TaskScope("test")
-        self.scheduler = Scheduler(self.api, self.clock)
-
-    async def settle(self) -> None:
-        await asyncio.sleep(0)
-        while not self.scheduler.idle:
-            await asyncio.sleep(0)
-
-    def node(self, name: str, **spec: Any) -> None:
-        self.api.create(
-            {
-                "apiVersion": "v1",
-                "kind": "Node",
-                "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
-                "spec": spec,
-            }
-        )
-
-    def pod(self, name: str, **spec: Any) -> None:
-        self.api.create(
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"name": name, "namespace": "default"},
-                "spec": {"containers": [{"name": "c", "image": "x"}], **spec},
-            }
-        )
-
-    def place(self, name: str) -> str | None:
-        pod = self.api.get("pods", name, "default")
-        assert pod is not None
-        found: str | None = pod["spec"].get("nodeName")
-        return found
-
-    def condition(self, name: str) -> Object:
-        pod = self.api.get("pods", name, "default")
-        assert pod is not None
-        found: Object = next(c for c in pod["status"]["conditions"] if c["type"] == "PodScheduled")
-        return found
-
-    def events(self) -> list[str]:
-        return [f"{e['reason']}: {e['message']}" for e in self.api.list("events", "default")]
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    world = World()
-    world.scheduler.start(world.scope)
-    yield world
-    world.scheduler.stop()
-    await world.scope.close()
-
-
-async def test_binds(world: World) -> None:
+async def test_binds(world: Any) -> None:
     """A pod is bound with its condition in one write, and an event tells where."""
     world.node("worker")
     before = world.api.revision
@@ -84,7 +20,7 @@ async def test_binds(world: World) -> None:
     assert world.api.revision == before + 3
 
 
-async def test_waits_for_a_node(world: World) -> None:
+async def test_waits_for_a_node(world: Any) -> None:
     """A pod without a node is told why, and placed as soon as a node fits."""
     world.node("worker", taints=[{"key": "broken", "effect": "NoSchedule"}])
     world.pod("web")
@@ -99,7 +35,7 @@ async def test_waits_for_a_node(world: World) -> None:
     assert world.place("web") == "worker2"
 
 
-async def test_leaves_others_alone(world: World) -> None:
+async def test_leaves_others_alone(world: Any) -> None:
     """Gated pods, pods of other schedulers and pods with a node are not placed."""
     world.node("worker")
     world.pod("gated", schedulingGates=[{"name": "wait"}])
@@ -110,7 +46,7 @@ async def test_leaves_others_alone(world: World) -> None:
     assert world.condition("gated")["reason"] == "SchedulingGated"
 
 
-async def test_claim_must_exist(world: World) -> None:
+async def test_claim_must_exist(world: Any) -> None:
     """A pod whose claim is missing waits for it, and its message names the claim."""
     world.node("worker")
     world.pod("db", volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}])
@@ -120,12 +56,9 @@ async def test_claim_must_exist(world: World) -> None:
     )
 
 
-async def test_frees_what_finished_pods_held(world: World) -> None:
+async def test_frees_what_finished_pods_held(world: Any) -> None:
     """A pod that has finished takes no room."""
-    world.node("worker")
-    world.api.modify(
-        "nodes", "worker", "", lambda n: n.update(status={"allocatable": {"pods": "1"}}), subresource="status"
-    )
+    world.node("worker", allocatable={"pods": "1"})
     world.pod("one")
     world.pod("two")
     await world.settle()
@@ -137,7 +70,7 @@ async def test_frees_what_finished_pods_held(world: World) -> None:
 
 
 @pytest.mark.slow
-async def test_a_thousand_pods(world: World) -> None:
+async def test_a_thousand_pods(world: Any) -> None:
     """A thousand pods are placed well under half a second, evenly."""
     for name in ("a", "b", "c", "d"):
         world.node(name)

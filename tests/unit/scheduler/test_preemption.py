@@ -1,15 +1,10 @@
 """Less important pods make room, as few and as unimportant ones as possible."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from minikube_py.aiokit.clock import VirtualClock
-from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.apimachinery import meta
-from minikube_py.apiserver.operations import Operations
-from minikube_py.scheduler import Scheduler
 from minikube_py.scheduler.choose import Binding, Preemption, Unschedulable, choose
 from minikube_py.scheduler.nodes import Cache, NodeInfo
 from minikube_py.scheduler.pods import PodInfo
@@ -133,56 +128,20 @@ def test_anti_affinity_is_a_reason_to_preempt() -> None:
     assert outcome(pod("p", 10, "", affinity=affinity), here) == ("n", ["a"])
 
 
-class World:
-    def __init__(self) -> None:
-        self.clock = VirtualClock()
-        self.api = Operations(self.clock, seed=1)
-        self.scope = TaskScope("test")
-        self.scheduler = Scheduler(self.api, self.clock)
-        self.api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "worker"}})
-        allocatable = {"allocatable": {"cpu": "2", "pods": "110"}}
-        self.api.modify("nodes", "worker", "", lambda n: n.update(status=allocatable), subresource="status")
-        for name, value in (("low", 1), ("mid", 5), ("high", 10)):
-            self.api.create(
-                {
-                    "apiVersion": "scheduling.k8s.io/v1",
-                    "kind": "PriorityClass",
-                    "metadata": {"name": name},
-                    "value": value,
-                }
-            )
-
-    async def settle(self) -> None:
-        await self.clock.advance(0.0)
-        while not self.scheduler.idle:
-            await self.clock.advance(0.0)
-
-    def pod(self, name: str, class_: str, cpu: str = "2") -> None:
-        container = {"name": "c", "image": "x", "resources": {"requests": {"cpu": cpu}}}
-        spec = {"containers": [container], "priorityClassName": class_}
-        metadata = {"name": name, "namespace": "default"}
-        self.api.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-
-    def get(self, name: str) -> Object:
-        found = self.api.get("pods", name, "default")
-        assert found is not None
-        return found
+def prepare(world: Any) -> None:
+    """One node of two cores, and three priorities."""
+    world.node("worker", allocatable={"cpu": "2", "pods": "110"})
+    for name, value in (("low", 1), ("mid", 5), ("high", 10)):
+        group = "scheduling.k8s.io/v1"
+        world.api.create({"apiVersion": group, "kind": "PriorityClass", "metadata": {"name": name}, "value": value})
 
 
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    world = World()
-    world.scheduler.start(world.scope)
-    yield world
-    world.scheduler.stop()
-    await world.scope.close()
-
-
-async def test_the_victim_leaves_and_its_place_is_kept(world: World) -> None:
+async def test_the_victim_leaves_and_its_place_is_kept(world: Any) -> None:
     """The victim is told why, the important pod where it will go; nobody less important slips in between."""
-    world.pod("a", "low")
+    prepare(world)
+    world.pod("a", cpu="2", priorityClassName="low")
     await world.settle()
-    world.pod("p", "high")
+    world.pod("p", cpu="2", priorityClassName="high")
     await world.settle()
     victim, waiting = world.get("a"), world.get("p")
     target = next(c for c in victim["status"]["conditions"] if c["type"] == "DisruptionTarget")
@@ -195,35 +154,36 @@ async def test_the_victim_leaves_and_its_place_is_kept(world: World) -> None:
     events = {e["reason"]: e["message"] for e in world.api.list("events", "default")}
     assert events["Preempted"] == f"Preempted by pod {meta.uid(waiting)} on node worker"
     assert events["FailedScheduling"] == "0/1 nodes are available: 1 Insufficient cpu."
-    world.pod("q", "mid")
+    world.pod("q", cpu="2", priorityClassName="mid")
     world.api.delete("pods", "a", "default", grace_period=0)
     await world.settle()
     assert world.get("p")["spec"]["nodeName"] == "worker"
     assert "nodeName" not in world.get("q")["spec"]
 
 
-async def test_a_terminating_victim_is_waited_for(world: World) -> None:
+async def test_a_terminating_victim_is_waited_for(world: Any) -> None:
     """As long as the victim is going, no further pod is preempted."""
-    world.pod("a", "low")
+    prepare(world)
+    world.pod("a", cpu="2", priorityClassName="low")
     await world.settle()
-    world.pod("p", "high")
+    world.pod("p", cpu="2", priorityClassName="high")
     await world.settle()
-    world.api.create(
-        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "full"}, "spec": {"unschedulable": True}}
-    )
+    world.node("full", unschedulable=True)
     await world.settle()
     waiting = world.get("p")["status"]
     assert waiting["nominatedNodeName"] == "worker"
-    message = next(c["message"] for c in waiting["conditions"] if c["type"] == "PodScheduled")
-    assert message.endswith("preemption: not eligible due to a terminating pod on the nominated node.")
+    assert world.condition("p")["message"].endswith(
+        "preemption: not eligible due to a terminating pod on the nominated node."
+    )
 
 
-async def test_a_nominated_pod_that_is_deleted_frees_the_place(world: World) -> None:
+async def test_a_nominated_pod_that_is_deleted_frees_the_place(world: Any) -> None:
     """The place that was kept is given to the next."""
-    world.pod("a", "low")
+    prepare(world)
+    world.pod("a", cpu="2", priorityClassName="low")
     await world.settle()
-    world.pod("p", "high")
-    world.pod("q", "mid")
+    world.pod("p", cpu="2", priorityClassName="high")
+    world.pod("q", cpu="2", priorityClassName="mid")
     await world.settle()
     world.api.delete("pods", "p", "default")
     world.api.delete("pods", "a", "default", grace_period=0)
