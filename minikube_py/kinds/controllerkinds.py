@@ -34,7 +34,6 @@ _STORED: Mapping[str, tuple[tuple[str, ...], Sequence[tuple[str, str]]]] = {
             ("ServersTransportTCP", "serverstransporttcps"),
             ("TLSOption", "tlsoptions"),
             ("TLSStore", "tlsstores"),
-            ("TraefikService", "traefikservices"),
         ),
     ),
     "configuration.konghq.com": (
@@ -138,6 +137,7 @@ def _definition(
 def _traefik(group: str) -> Iterable[Object]:
     yield _definition(group, ("v1alpha1",), "Middleware", "middlewares")
     yield _definition(group, ("v1alpha1",), "IngressRoute", "ingressroutes")
+    yield _definition(group, ("v1alpha1",), "TraefikService", "traefikservices")
 
 
 def _kong(group: str) -> Iterable[Object]:

@@ -11,7 +11,16 @@ import re
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.annotations import Draft
-from minikube_py.ingress.flavors.flavor import Flavor, HTTPSRedirect, Latency, OnlyScheme, SetHeaders, ignore, literal
+from minikube_py.ingress.flavors.flavor import (
+    Flavor,
+    HTTPSRedirect,
+    Latency,
+    OnlyScheme,
+    SetHeaders,
+    envoy_page,
+    ignore,
+    literal,
+)
 from minikube_py.ingress.options import Options
 from minikube_py.ingress.pages import Style
 from minikube_py.ingress.resources import httpproxy
@@ -68,7 +77,7 @@ FLAVOR = Flavor(
         hsts=False,
         appends=True,
         forwarded=("X-Forwarded-For", "X-Forwarded-Proto", "X-Request-Id"),
-        body=lambda status, because: ("text/plain", "" if status == 404 else because),
+        body=envoy_page,
     ),
     options=Options(
         response_filters=(SetHeaders(("server", "envoy")), Latency("x-envoy-upstream-service-time")),

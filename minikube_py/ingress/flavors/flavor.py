@@ -18,7 +18,17 @@ from minikube_py.kinds.controllerkinds import resource
 if TYPE_CHECKING:
     from minikube_py.ingress.resources.routes import Custom
 
-__all__ = ["Flavor", "HTTPSRedirect", "Latency", "OnlyScheme", "SetHeaders", "as_regex", "ignore", "literal"]
+__all__ = [
+    "Flavor",
+    "HTTPSRedirect",
+    "Latency",
+    "OnlyScheme",
+    "SetHeaders",
+    "as_regex",
+    "envoy_page",
+    "ignore",
+    "literal",
+]
 
 Status = Callable[[Object, Sequence[str], Sequence[str], float], Object]
 Paths = Callable[[str, Draft], tuple[PathType, str] | re.Pattern[str]]
@@ -115,6 +125,19 @@ class OnlyScheme:
 
     def request(self, call: Call) -> Answer | None:
         return None if call.scheme == self._scheme else Answer(404, self._because)
+
+
+_ENVOY = {
+    404: "",
+    502: "upstream connect error or disconnect/reset before headers",
+    503: "no healthy upstream",
+    504: "upstream request timeout",
+}
+
+
+def envoy_page(status: int, because: str) -> tuple[str, str]:
+    """Return what Envoy says; the reason is in a header (`X-Ingress-Reason`) only."""
+    return "text/plain", _ENVOY.get(status, because)
 
 
 class Latency:

@@ -8,7 +8,7 @@ Source: https://istio.io/latest/docs/tasks/traffic-management/ingress/kubernetes
 
 from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.annotations import Draft
-from minikube_py.ingress.flavors.flavor import Flavor, Latency, SetHeaders
+from minikube_py.ingress.flavors.flavor import Flavor, Latency, SetHeaders, envoy_page
 from minikube_py.ingress.options import Options
 from minikube_py.ingress.pages import Style
 from minikube_py.ingress.resources import virtualservice
@@ -44,7 +44,7 @@ FLAVOR = Flavor(
         appends=True,
         forwarded=("X-Forwarded-For", "X-Forwarded-Proto", "X-Request-Id"),
         extra=(("X-Envoy-Internal", "true"),),
-        body=lambda status, because: ("text/plain", "" if status == 404 else because),
+        body=envoy_page,
     ),
     options=Options(
         response_filters=(SetHeaders(("server", "istio-envoy")), Latency("x-envoy-upstream-service-time")), body_size=0

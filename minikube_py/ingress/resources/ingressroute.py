@@ -1,13 +1,13 @@
 """Traefik's IngressRoute: routers with their rule, middlewares and weighted services.
 
 Of two routers that take a request the one with the larger priority has it, by default the longer rule; Ingresses take
-part with the rules that Traefik makes of them. Left out: TraefikService, mirroring, serversTransport, tls.options and
+part with the rules that Traefik makes of them. Left out: mirroring, serversTransport, tls.options and
 certResolver (certificates come from the Secret, or are made here).
 Source: https://doc.traefik.io/traefik/v3.3/routing/providers/kubernetes-crd/
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from minikube_py.apimachinery import meta
@@ -21,6 +21,9 @@ from minikube_py.ingress.router import Location, PathType
 __all__ = ["RESOURCE", "compile_routes"]
 
 RESOURCE = "ingressroutes.traefik.io"
+TRAEFIK_SERVICES = "traefikservices.traefik.io"
+_SHARES = 1_000_000
+"""Of one unit of weight: so finely a TraefikService divides its own."""
 _SERVICE = ("kind", "name", "namespace", "nativeLB", "passHostHeader", "port", "scheme", "sticky", "strategy", "weight")
 _SCHEMES = {"web": "http", "websecure": "https"}
 
@@ -90,18 +93,37 @@ def _route(
             )
     options = custom.settle(RESOURCE, obj, draft)
     host = rule.hosts[0] if rule.hosts else ""
-    weighted = []
-    for each in services:
-        if (each.get("kind") or "Service") != "Service":
-            custom.problem(RESOURCE, obj, f"{at}.services: kind {each['kind']} is not emulated: left out")
-            continue
-        backend = custom.backend(obj, each.get("namespace") or namespace, str(each["name"]), each.get("port"))
-        weight = 1 if each.get("weight") is None else int(each["weight"])
-        weighted.append((location(obj, host, rule.path, options, backend, ""), weight))
+    weighted = [
+        (location(obj, host, rule.path, options, custom.backend(obj, *found), ""), weight)
+        for found, weight in _services(custom, obj, namespace, services)
+    ]
     main, choices = shares(weighted)
     main = main or location(obj, host, rule.path, options, None, "the route has no service")
     priority = int(spec.get("priority") or len(str(spec["match"])))
     custom.routes.append(Route(main, _takes(rule, schemes), (-priority, str(spec["match"])), rule.hosts, choices))
+
+
+def _services(
+    custom: Custom, obj: Object, namespace: str, specs: Iterable[Mapping[str, Any]], above: tuple[Key, ...] = ()
+) -> Iterator[tuple[tuple[str, str, object], int]]:
+    """Return ((namespace, Service, port), weight) of services; a TraefikService's shares stand in its place."""
+    for each in specs:
+        weight = 1 if each.get("weight") is None else int(each["weight"])
+        where = Key(each.get("namespace") or namespace, str(each["name"]))
+        if (each.get("kind") or "Service") == "Service":
+            yield (where.namespace, where.name, each.get("port")), weight * _SHARES
+            continue
+        found = custom.sources.get(TRAEFIK_SERVICES, where)
+        parts = (meta.spec(found).get("weighted") or {}).get("services") if found else None
+        if not parts or where in above:
+            custom.problem(
+                RESOURCE, obj, f"TraefikService {where} is missing, or not one of weighted services: left out"
+            )
+            continue
+        inner = list(_services(custom, obj, where.namespace, parts, (*above, where)))
+        total = sum(share for _, share in inner) or 1
+        for target, share in inner:
+            yield target, weight * _SHARES * share // total
 
 
 def _takes(rule: traefikrule.Rule, schemes: set[str]) -> traefikrule.Takes:

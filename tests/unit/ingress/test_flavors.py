@@ -131,6 +131,17 @@ async def test_a_frontend_config_asks_for_https(fresh: World) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["istio", "contour"])
+async def test_envoy_says_little(name: str, fresh: World) -> None:
+    """Its words for a Service without pods; why is in a header."""
+    it = flavor(name)
+    await fresh.start(flavor=it)
+    fresh.create(ingress_class(name, it.controller), service("web"), made(name, path("web", "/x")))
+    status, headers, body = await fresh.get("/x", "a.test")
+    assert (status, body) == (503, b"no healthy upstream")
+    assert "no pod matches its selector app=web" in headers["x-ingress-reason"]
+
+
 async def test_kong_strips_paths_where_asked(fresh: World) -> None:
     """strip-path."""
     _, _, body = await asked(fresh, "kong", {"konghq.com/strip-path": "true"}, "/x/menu?a=1")

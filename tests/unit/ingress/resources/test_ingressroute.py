@@ -6,7 +6,7 @@ from typing import Any
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.ingress.compile import compile_rules
 from minikube_py.ingress.flavors import flavor
-from minikube_py.ingress.resources.ingressroute import RESOURCE
+from minikube_py.ingress.resources.ingressroute import RESOURCE, TRAEFIK_SERVICES
 from minikube_py.ingress.router import Match
 from minikube_py.ingress.sources import Sources
 
@@ -94,6 +94,18 @@ def test_weights_share_the_requests() -> None:
     table = table_of((RESOURCE, route("r", made))).table
     found = [table.route("a.test", "/", {}, chance, method="GET") for chance in (0.0, 0.24, 0.26, 0.99)]
     assert [each.upstream.key.service for each in found] == ["one", "one", "two", "two"]
+
+
+def test_a_traefik_service_divides_its_share() -> None:
+    """Half of the requests to one Service, the rest in the TraefikService's own proportion; a missing one has none."""
+    parts = [{"name": "two", "port": 80, "weight": 3}, {"name": "three", "port": 80, "weight": 1}]
+    split = {"metadata": {"name": "split", "namespace": "default"}, "spec": {"weighted": {"services": parts}}}
+    made = rule("Host(`a.test`)", "one", "split", "none")
+    made["services"][1]["kind"] = made["services"][2]["kind"] = "TraefikService"
+    rules = table_of((RESOURCE, route("r", made)), (TRAEFIK_SERVICES, split))
+    found = [rules.table.route("a.test", "/", {}, chance, method="GET") for chance in (0.49, 0.51, 0.86, 0.88)]
+    assert [each.upstream.key.service for each in found] == ["one", "two", "two", "three"]
+    assert "TraefikService default/none is missing" in rules.custom[RESOURCE, Key("default", "r")][0]
 
 
 def test_entry_points_and_tls() -> None:
