@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client import Reconciler
+from minikube_py.controllers.autoscalermetrics import Metrics
 from minikube_py.controllers.cronjob import CronJobController
 from minikube_py.controllers.daemonset import DaemonSetController
 from minikube_py.controllers.deployment import DeploymentController
@@ -14,7 +15,7 @@ from minikube_py.controllers.endpointslice import EndpointSliceController
 from minikube_py.controllers.endpointslicemirroring import EndpointSliceMirroringController
 from minikube_py.controllers.ephemeralvolume import EphemeralVolumeController
 from minikube_py.controllers.garbagecollector import GarbageCollector
-from minikube_py.controllers.horizontalpodautoscaler import HorizontalPodAutoscalerController, Metrics
+from minikube_py.controllers.horizontalpodautoscaler import HorizontalPodAutoscalerController
 from minikube_py.controllers.job import JobController
 from minikube_py.controllers.namespace import NamespaceController
 from minikube_py.controllers.nodelifecycle import NodeLifecycleController
