@@ -76,6 +76,8 @@ class _Listeners:
         self.https_port: Callable[[], int] = lambda: 443
         self.host: str | None = None
         self.relay = True
+        self.requests: dict[tuple[str, str], int] = {}
+        """(rule, backend) → requests answered, of all listeners."""
         self._container = container
         self._clock = clock
         self._authority = authority
@@ -157,6 +159,7 @@ class _Listeners:
             style=Style(hsts=False),
             port=port,
         )
+        proxy.requests = self.requests
         front = Front(proxy, secure=how == "TLS", keepalive_timeout=KEEP_ALIVE, clock=self._clock, relay=self.relay)
         accept: Callable[[], asyncio.BaseProtocol] = partial(Either, front)
         if how == "TLS":
@@ -197,18 +200,29 @@ def program(
     """
 
     async def main(container: Container) -> int:
+        from aiohttp.web_server import Server  # here, not above: only a cluster with a Gateway pays for it
+
+        from minikube_py.ingress import health
+
         flags = dict(each.lstrip("-").partition("=")[::2] for each in container.argv)
         namespace, _, name = flags["gateway"].partition("/")
         listeners = _Listeners(api, Key(namespace, name), container, clock, certificate_authority)
         listeners.https_port, listeners.host, listeners.relay = https_port, host, relay
         listeners.tables.start()
+        own: asyncio.AbstractServer | None = None
         try:
             await listeners.adjust()
+            if health.PORT in container.ports:
+                handler = Server(health.handler(listeners.requests), access_log=None)
+                own = await asyncio.get_running_loop().create_server(handler, host, health.PORT)
             listeners.scope.spawn(listeners.follow(), name="gateway-listeners")
             container.started()
             await container.terminated.wait()
             return 0
         finally:
+            if own is not None:
+                own.close()
+                await handler.shutdown()
             await listeners.close(GRACE if container.terminated.is_set() else 0.0)
 
     return main

@@ -11,11 +11,13 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.apiserver.operations import Operations
 from minikube_py.client.reconcile import Agent
+from minikube_py.ingress import health
 from minikube_py.ingress.gateway.agent import FEATURES, GatewayReconciler
+from minikube_py.ingress.gateway.provision import objects
 from minikube_py.ingress.sources import GATEWAY_CLASSES, GATEWAYS, ROUTES
 
 from ..support import service
-from .support import GROUP, HTTP, gateway, made, route, rule
+from .support import GROUP, HTTP, compiled, gateway, made, route, rule
 
 
 class Cluster:
@@ -117,6 +119,13 @@ async def test_a_gateway_gets_pods_and_an_address(cluster: Cluster) -> None:
     assert parent["controllerName"] == "minikube-py.dev/gateway-controller"
     assert of(parent, "Accepted") == ("True", "Accepted", 1)
     assert of(parent, "ResolvedRefs") == ("True", "ResolvedRefs", 1)
+
+
+def test_the_pods_name_the_port_of_their_metrics() -> None:
+    """Where the data plane listens for them."""
+    ((_, deployment),) = [objects(gateway(), compiled(gateway()))]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert [each["containerPort"] for each in container["ports"]] == [health.PORT]
 
 
 async def test_listeners_come_and_go(cluster: Cluster) -> None:
