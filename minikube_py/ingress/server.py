@@ -14,19 +14,21 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from minikube_py.aiokit.clock import Clock
 from minikube_py.aiokit.tasks import TaskScope
-from minikube_py.apimachinery.meta import Key
-from minikube_py.client import API, Event
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Key, Object
+from minikube_py.client import API, Change, Event
 from minikube_py.images.container import Container, Main
 from minikube_py.ingress.compile import Rules, compile_backends, compile_rules, compile_table
 from minikube_py.ingress.flavors.flavor import Flavor
 from minikube_py.ingress.flavors.nginx import FLAVOR as NGINX
 from minikube_py.ingress.options import DEFAULTS, Options
 from minikube_py.ingress.router import BackendKey, Endpoint, RoutingTable, Upstream
-from minikube_py.ingress.sources import CONFIG_MAPS, RESOURCES, SECRETS, SERVICES, SLICES, Sources
+from minikube_py.ingress.sources import CONFIG_MAPS, INGRESSES, RESOURCES, SECRETS, SERVICES, SLICES, Sources
 from minikube_py.ingress.tls import CertificateAuthority
 
 __all__ = ["CONTROLLER", "GRACE", "KEEP_ALIVE", "Listen", "Tables", "program"]
@@ -36,6 +38,8 @@ logger = logging.getLogger(__name__)
 CONTROLLER = "k8s.io/ingress-nginx"
 KEEP_ALIVE = 75.0
 """Seconds an idle caller may stay (ingress-nginx: keep-alive 75); also the longest a request's headers may take."""
+_LONG = 0.005
+"""Seconds; a table that took longer to compile isn't compiled after every change."""
 GRACE = 10.0
 """Seconds that running requests have after SIGTERM."""
 
@@ -72,7 +76,8 @@ class Tables:
     _stale_rules: bool = True
     _stale_services: set[Key] = field(default_factory=set)
     _subscription: Any = None
-    _scheduled: bool = False
+    _later: asyncio.Handle | None = None
+    _took: float = 0.0
 
     def start(self) -> None:
         self._subscription = self.api.subscribe((*self.resources, *self.flavor.resources), self._changed)
@@ -81,12 +86,16 @@ class Tables:
         if self._subscription is not None:
             self._subscription.cancel()
             self._subscription = None
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
 
     def _changed(self, event: Event) -> None:
         self.sources_changed(event)
-        if not self._scheduled and (self._stale_rules or self._stale_services):
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._later)
+        if self._later is None and (self._stale_rules or self._stale_services):
+            # where compiling takes long, changes that no request waits for have at most a tenth of the time
+            delay = 10 * self._took if self._took > _LONG else 0.0
+            self._later = asyncio.get_running_loop().call_later(delay, self._refresh)
 
     def sources_changed(self, event: Event) -> None:
         before = event.old
@@ -100,15 +109,23 @@ class Tables:
                 name = (before["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")
                 if (other := Key(event.key.namespace, name)) in self.rules.keys:
                     self._stale_services.add(other)
-        elif event.resource not in (SECRETS, CONFIG_MAPS) or (event.resource, event.key) in self.rules.references:
+        elif event.resource in (SECRETS, CONFIG_MAPS):
+            self._stale_rules = self._stale_rules or (event.resource, event.key) in self.rules.references
+        elif (
+            event.resource != INGRESSES
+            or event.change is Change.DELETED
+            or before is None
+            or _meaning(before) != _meaning(event.object)
+        ):
             self._stale_rules = True
 
-    def _later(self) -> None:
-        self._scheduled = False
+    def _refresh(self) -> None:
+        self._later = None
         self.table()
 
     def table(self) -> RoutingTable:
         """Return the table of this moment."""
+        started = perf_counter()
         if self._stale_rules:
             self.rules = (
                 self.compile(self.sources)
@@ -131,7 +148,13 @@ class Tables:
         self.swaps += 1
         if self.on_swap is not None:
             self.on_swap(self._table, self.rules, self.sources)
+        self._took = perf_counter() - started
         return self._table
+
+
+def _meaning(ingress: Object) -> tuple[object, ...]:
+    """Return what rules are made of: the controller's own status writes are no change."""
+    return meta.spec(ingress), meta.annotations(ingress), meta.terminating(ingress)
 
 
 def program(
