@@ -219,8 +219,10 @@ async def test_denied_datagrams_are_dropped_and_logged_once(net: Network) -> Non
         net.gate.open()
         direct.send(b"yes")
         virtual.send(b"yes")
-        assert await _receive(direct) == b"default/server 127.0.0.1 yes"
-        assert await _receive(virtual) == b"default/server 127.0.0.1 yes"
+        for each in (direct, virtual):
+            while (answer := await _receive(each)).endswith(b"no"):
+                pass  # was still on its way when the policy was lifted
+            assert answer == b"default/server 127.0.0.1 yes"
     net.gate.deny(lambda flow: flow.source == client.ip)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(_ask(net, client, (server.ip, 5353)), 0.05)
