@@ -138,6 +138,17 @@ async def test_grpc_probe_passes_on_the_generic_app(cluster: Cluster) -> None:
     await cluster.until(lambda: cluster.ready("web"))
 
 
+async def test_https_probe_passes_on_the_generic_app(cluster: Cluster) -> None:
+    """The generic app speaks TLS to the probe, which looks at no certificate; another image says what it speaks."""
+    probe = {"httpGet": {"scheme": "HTTPS", "path": "/healthz", "port": 8443}}
+    cluster.create("web", "acme/secure", readinessProbe=probe)
+    cluster.create("plain", args=["--port=8443"], readinessProbe=probe)
+    await cluster.until(lambda: cluster.ready("web"))
+    await cluster.until(lambda: "Unhealthy" in cluster.reasons("plain"))
+    message = next(e["message"] for e in cluster.api.list("events") if e["reason"] == "Unhealthy")
+    assert message.endswith("http: server gave HTTP response to HTTPS client")
+
+
 async def test_readiness_probe_fails(cluster: Cluster) -> None:
     """A refused probe keeps the pod running but not ready, and says why."""
     cluster.create("web", readinessProbe={"httpGet": {"path": "/", "port": 81}, "periodSeconds": 1})
