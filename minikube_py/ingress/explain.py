@@ -25,6 +25,7 @@ from minikube_py.ingress.router import (
     normalize_host,
     normalize_path,
 )
+from minikube_py.ingress.sni import by_host
 from minikube_py.ingress.sources import INGRESS_CLASSES, INGRESSES, Sources
 from minikube_py.ingress.tls import choose
 
@@ -136,14 +137,19 @@ def _walk(sources: Sources, flavor: Flavor, url: SplitResult, https_port: int) -
     table = compile_table(rules, sources)
     secure, host = url.scheme == "https", normalize_host(url.netloc.rpartition("@")[2])
     steps = [_class(sources, flavor, rules)]
+    passed = by_host(rules.passthrough, host) if secure else None
     if secure:
-        steps.append(_certificate(rules, host))
+        own = Step("tls", "passed through, by the server name: the certificate is the pod's own", True)
+        steps.append(own if passed is not None else _certificate(rules, host))
 
     def ended(status: int | None, *more: Step, endpoints: tuple[Endpoint, ...] = (), fix: tuple[str, ...] = ()) -> Walk:
         service = Key(flavor.namespace, flavor.service)
         labels = tuple(flavor.labels.items())
         return Walk(flavor.name, (*steps, *more), endpoints, status, fix, service, labels)
 
+    if passed is not None:
+        more, endpoints = to_the_pods(table.upstream(passed))
+        return ended(None if endpoints else 503, *more, endpoints=endpoints)
     found = table.route(host, url.path or "/", method="GET", query=url.query, secure=secure)
     if isinstance(found, NoMatch):
         fix = () if table.paths(host) else nearest_hosts(host, table.hosts)

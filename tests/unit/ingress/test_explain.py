@@ -7,6 +7,7 @@ import pytest
 from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.explain import Walk, explain
 from minikube_py.ingress.flavors import flavor
+from minikube_py.ingress.sources import Sources
 
 from .support import endpoints, ingress, path, service, sources
 
@@ -105,6 +106,14 @@ def test_certificates_are_named() -> None:
         assert (step.name, text in step.text) == ("tls", True)
 
 
+def test_tls_that_is_passed_through() -> None:
+    """The pod's own certificate, and the pods; what they answer can't be told."""
+    walk = walked("https://shop.test/", ingress("i", {"shop.test": [path("web")]},
+                                                annotations={"ssl-passthrough": "true"}), *WEB)  # fmt: skip
+    assert "passed through" in walk.steps[1].text
+    assert (walk.steps[-1].text, walk.status) == ("127.244.1.5:8080", None)
+
+
 def test_who_else_may_answer() -> None:
     """A canary's pods beside the main ones; the default backend where no rule matches."""
     canary = {"canary": "true", "canary-weight": "20"}
@@ -120,3 +129,23 @@ def test_who_else_may_answer() -> None:
     assert walk.steps[-2].details == ("canary of default/try (20 of 100): default/new:80",)
     default = walked("http://any.test/", ingress("d", default="web"), *WEB)
     assert default.steps[1].text == "no rule matches: the default backend of Ingress default/d"
+
+
+def test_a_custom_resource_explains_itself() -> None:
+    """A route of a controller's own kind is named as that."""
+    route = {
+        "kind": "IngressRoute",
+        "metadata": {"name": "api", "namespace": "default"},
+        "spec": {"routes": [{"match": "Host(`api.test`)", "services": [{"name": "web", "port": 80}]}]},
+    }
+    objects = Sources(
+        [
+            ("ingressroutes.traefik.io", route),
+            ("services", service("web")),
+            ("endpointslices.discovery.k8s.io", endpoints("web", ["127.244.1.5"])),
+        ]
+    )
+    walk = explain(objects, [flavor("traefik")], urlsplit("http://api.test/x"))
+    assert walk.served
+    assert walk.steps[0].text == "controller traefik serves 0 Ingresses, 1 ingressroutes"
+    assert walk.steps[1].text.startswith("IngressRoute default/api: host api.test path /")
