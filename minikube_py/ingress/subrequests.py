@@ -67,12 +67,13 @@ async def error_page(exchange: "Exchange", failed: Outbound, status: int) -> Non
     assert isinstance(key, BackendKey)
     endpoint = exchange.proxy.balancer.pick(exchange.proxy.table().upstream(key))
     failed.close()
-    ingress = exchange.match.location.ingress
+    ingress, asked = exchange.match.location.ingress, exchange.match.upstream.key
     block = (
         f"GET / HTTP/1.1\r\nHost: {exchange.request.headers.get('Host', '')}\r\nX-Code: {status}\r\n"
         f"X-Format: {exchange.request.headers.get('Accept', '*/*')}\r\nX-Original-URI: {exchange.request.target}\r\n"
         f"X-Namespace: {ingress.namespace}\r\nX-Ingress-Name: {ingress.name}\r\n"
-        f"X-Service-Name: {exchange.match.upstream.key.service}\r\nX-Request-ID: {exchange.record.request_id}\r\n\r\n"
+        f"X-Service-Name: {asked.service}\r\nX-Service-Port: {asked.port}\r\n"
+        f"X-Request-ID: {exchange.record.request_id}\r\n\r\n"
     )
     found = endpoint and await _exchange(exchange, endpoint, False, "GET", block.encode("utf-8", "surrogateescape"))
     if not found:

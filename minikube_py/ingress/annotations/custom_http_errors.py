@@ -1,7 +1,7 @@
 """`custom-http-errors`: answers with these statuses are replaced by the default backend's.
 
 That is the annotation `default-backend`'s, else the controller's own (`--default-backend-service`). It is asked for `/`
-with X-Code, X-Format, X-Original-URI, X-Namespace, X-Ingress-Name and X-Service-Name, as ingress-nginx does.
+with X-Code, X-Format, X-Original-URI, X-Namespace, X-Ingress-Name, X-Service-Name and -Port, as ingress-nginx does.
 """
 
 from minikube_py.ingress.annotations.draft import Draft

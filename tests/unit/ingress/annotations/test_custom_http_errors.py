@@ -24,7 +24,8 @@ async def test_listed_statuses_are_answered_by_the_default_backend(running: Worl
     _, _, body = await running.get("/503", Accept="application/json")
     seen = json.loads(body)["headers"]
     assert (seen["x-code"], seen["x-format"], seen["x-original-uri"]) == ("503", "application/json", "/503")
-    assert (seen["x-namespace"], seen["x-ingress-name"], seen["x-service-name"]) == ("default", "web", "web")
+    assert (seen["x-namespace"], seen["x-ingress-name"]) == ("default", "web")
+    assert (seen["x-service-name"], seen["x-service-port"]) == ("web", "80")
     assert (await running.get("/500"))[2] == b"the app's own words"
 
 
