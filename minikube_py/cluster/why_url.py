@@ -85,7 +85,7 @@ async def _ask(cluster: "LocalCluster", url: str, parts: SplitResult, *, measure
     fix = list(walk.fix)
     policies: tuple[str, ...] = ()
     denied = False
-    if walk.endpoints and walk.status == 0 and (controller := _controller(cluster, walk)):
+    if walk.endpoints and not walk.status and (controller := _controller(cluster, walk)):
         flows = [
             Flow(controller, each.address, each.port, "TCP") for each in walk.endpoints if _is_address(each.address)
         ]
