@@ -22,7 +22,7 @@ from minikube_py.images.container import Container, Main
 from minikube_py.images.reference import Reference, picks
 from minikube_py.kinds.imagemapping import IMPORTED, mapping_errors
 
-__all__ = ["BUILTIN", "AbsentImage", "BadMapping", "Catalog"]
+__all__ = ["BUILTIN", "AbsentImage", "BadMapping", "Catalog", "stand_in"]
 
 BUILTIN = (
     "agnhost",
@@ -101,6 +101,12 @@ def _stand_in(repository: str) -> ModuleType | None:
     if repository in table:
         return table[repository]
     return next((module for pattern, module in table.items() if picks(pattern, repository)), None)
+
+
+def stand_in(image: str) -> str | None:
+    """Return the name of the module that stands in for an image; None where only the generic app does."""
+    module = _stand_in(Reference.parse(image).repository)
+    return None if module is None else module.__name__.rpartition(".")[2]
 
 
 class Catalog:

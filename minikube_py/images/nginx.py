@@ -74,7 +74,8 @@ _CONFIGURATION = {
         b"        index index.html index.htm;\n    }\n}\n"
     ),
 }
-"""What an exec session finds of the image's own files."""
+IMAGE_FILES = {f"{_HTML}/index.html": WELCOME.encode(), f"{_HTML}/50x.html": b"", **_CONFIGURATION}
+"""What scripts and exec sessions find of the image's own files."""
 
 
 def _error_page(status: int) -> str:
@@ -110,6 +111,7 @@ async def main(container: Container) -> int:
             found = container.files[mount]
             files = [found] if found.is_file() else sorted(p for p in found.rglob("*") if p.is_file())
             texts.update({str(p): p.read_text("utf-8", "replace") for p in files if _is_conf(mount, p)})
+    texts.update(_scripted(container))
     configuration = load(texts, default_port)
     servers = configuration.servers
     rounds = {name: itertools.cycle(hosts) for name, hosts in configuration.upstreams.items() if hosts}
@@ -129,11 +131,7 @@ async def main(container: Container) -> int:
     def page(status: int) -> "web.Response":
         return web.Response(status=status, text=_error_page(status), content_type="text/html")
 
-    container.extra["image_files"] = {
-        f"{_HTML}/index.html": WELCOME.encode(),
-        f"{_HTML}/50x.html": b"",
-        **_CONFIGURATION,
-    }
+    container.extra["image_files"] = IMAGE_FILES
 
     def static(path: str, server: Server, location: Location) -> "web.StreamResponse":
         root = location.alias or location.root or server.root or _HTML
@@ -302,6 +300,21 @@ async def main(container: Container) -> int:
     finally:
         await asyncio.gather(*(server.close() for server in https))
     return 0
+
+
+def _scripted(container: Container) -> dict[str, str]:
+    """Return the configuration that the container's own script wrote before it called nginx, outside of volumes."""
+    tree = container.extra.get("files")
+    if tree is None:
+        return {}
+    found = {}
+    for path in ("/etc/nginx/nginx.conf", *(f"/etc/nginx/conf.d/{name}" for name in tree.list("/etc/nginx/conf.d"))):
+        if not path.endswith(".conf") or find_file(container, path) is not None:
+            continue
+        data = tree.read(path)
+        if data != _CONFIGURATION.get(path):
+            found[path] = data.decode("utf-8", "replace")
+    return found
 
 
 def _is_conf(mount: str, path: Path) -> bool:

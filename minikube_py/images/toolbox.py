@@ -5,6 +5,8 @@ Leaves out: the host's programs and the images' files; what is not built in is `
 """
 
 from minikube_py.images import exec as images_exec
+from minikube_py.images import generic
+from minikube_py.images.catalog import stand_in
 from minikube_py.images.container import Container
 
 __all__ = ["IMAGES", "main"]
@@ -42,6 +44,19 @@ def _is_program(argv: list[str]) -> bool:
     return name in _SHELLS or name in tools.NAMES or name in builtins.BUILTINS
 
 
+def _stood_for(container: Container) -> bool:
+    """Tell whether a script that ended for want of a program was to start a server of an image that we don't have.
+
+    Its Services would find nobody. Without a port it was a job's program: that it is missing must be seen.
+    """
+    return (
+        bool(container.ports or container.udp_ports)
+        and not container.terminated.is_set()
+        and not images_exec.is_shell_image(container.image)
+        and stand_in(container.image) is None
+    )
+
+
 async def main(container: Container) -> int:
     """Run the container's command; SIGTERM ends it.
 
@@ -58,4 +73,10 @@ async def main(container: Container) -> int:
             return 0
         argv = ["sh"]
     container.extra["shell_main"] = True
-    return await images_exec.run(container, argv, main=True)
+    missing: set[str] = set()
+    code = await images_exec.run(container, argv, main=True, missing=missing)
+    if code == 127 and missing and _stood_for(container):
+        container.print("minikube-py: the generic app stands for the program that this script lacks")
+        del container.extra["shell_main"]  # its probes are judged as the generic app's
+        return await generic.main(container)
+    return code

@@ -92,7 +92,7 @@ async def _session(
         terminal = Terminal(stdin, stdout, interrupt)
         stdin, stdout, stderr = terminal.stdin, terminal.stdout, terminal.stdout
     root = Shell(container, view, {0: stdin, 1: stdout, 2: stderr}, variables=env, tty=tty)
-    root.is_root, root.terminal = True, terminal
+    root.is_root, root.terminal, root.main_session = True, terminal, terminated is not None
     _check(root, argv)
     if terminated is not None:
         container.started()

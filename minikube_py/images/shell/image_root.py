@@ -4,9 +4,10 @@ Stands for the image's layers. Leaves out: the programs (tools are found without
 the real image.
 """
 
+import importlib
 import stat as modes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from minikube_py.images.container import Container
 from minikube_py.images.shell.files import Files
@@ -64,5 +65,17 @@ def furnish(files: Files, container: Container) -> None:
     computed("/proc/1/comm", lambda: (container.argv[:1] or ("sh",))[0].encode() + b"\n")
     computed("/proc/1/environ", environ)
     computed("/proc/self/environ", environ)
-    for path, data in container.extra.get("image_files", {}).items():
+    for path, data in _image_files(container).items():
         files.furnish(path, data=data)
+
+
+def _image_files(container: Container) -> Mapping[str, bytes]:
+    """Return what the stand-in says that its image has."""
+    if "image_files" in container.extra:
+        return container.extra["image_files"]  # type: ignore[no-any-return]  # the stand-in's own doing
+    from minikube_py.images.catalog import stand_in
+
+    name = stand_in(container.image)
+    module = importlib.import_module(f"minikube_py.images.{name}") if name else None
+    found: Mapping[str, bytes] = getattr(module, "IMAGE_FILES", {})
+    return found

@@ -64,6 +64,7 @@ class Shell(State):
     def child(self) -> "Shell":
         """Return a copy whose changes this shell doesn't see: a subshell, a pipeline's part."""
         made = Shell(self.container, self.view.copy(), dict(self.descriptors), variables=self.variables, name=self.name)
+        made.main_session = self.main_session
         made.bash, made.started, made.shopt = self.bash, self.started, set(self.shopt)
         made.exported = set(self.exported)
         made.arrays = {name: array.copy() for name, array in self.arrays.items()}

@@ -62,6 +62,7 @@ async def spawn(
         name=argv[0],
     )
     inner.bash = text.startswith("#!") and "bash" in text.partition("\n")[0]
+    inner.main_session = shell.main_session
     inner.pid, inner.positional = table_of(shell.container).pid(), list(argv[1:])
     first = text.partition("\n")[0]
     if first.startswith("#!") and not re.search(r"\b(ba|da|a|k|z)?sh\b", first):
@@ -86,8 +87,9 @@ def _hint(shell: "Shell", name: str) -> str:
 
 def find(shell: "Shell", name: str) -> Tool | None:
     """Return the tool that a name or path means; a file of the container's that has the path goes first."""
-    if name.rpartition("/")[2] == "agnhost":
-        return tools.find("agnhost") if name in ("/agnhost", "agnhost") and _has_agnhost(shell) else None
+    if (base := name.rpartition("/")[2]) in tools.PER_IMAGE:
+        there = "/" in name and shell.view.exists(name)
+        return None if there or not _is_in_image(shell, base) else tools.find(base)
     if "/" in name:
         match = _BIN.fullmatch(name)
         if match is None or shell.view.exists(name):
@@ -96,11 +98,16 @@ def find(shell: "Shell", name: str) -> Tool | None:
     return tools.find(name)
 
 
-def _has_agnhost(shell: "Shell") -> bool:
-    from minikube_py.images import agnhost
+def _is_in_image(shell: "Shell", name: str) -> bool:
+    """Tell whether the container's image has a program that only some have."""
+    if name == "agnhost":
+        from minikube_py.images import agnhost
 
-    repository = Reference.parse(shell.container.image).repository
-    return any(picks(pattern, repository) for pattern in agnhost.IMAGES)
+        repository = Reference.parse(shell.container.image).repository
+        return any(picks(pattern, repository) for pattern in agnhost.IMAGES)
+    from minikube_py.images.shell.tools import servers
+
+    return servers.has(shell.container, name)
 
 
 def lookup(shell: "Shell", name: str) -> str | None:

@@ -102,6 +102,8 @@ class State:
         """`$$`: of the shell that subshells are copies of."""
         self.own_pid: int | None = None
         """Of a subshell that is a job."""
+        self.main_session = False
+        """It is, or is run by, the container's main process: an exec's shell is not."""
         self.is_root = False
         """It only stands for the container runtime: what it runs is the session's first process."""
         self.main: Shell | None = None

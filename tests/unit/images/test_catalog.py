@@ -1,6 +1,8 @@
 """Which program runs for an image."""
 
+import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from aiohttp import web
 from minikube_py.images import agnhost, generic, http_echo, nginx, toolbox
 from minikube_py.images.catalog import AbsentImage, BadMapping, Catalog
 from minikube_py.images.container import Container
+
+from .pods import Pods
 
 
 @pytest.mark.parametrize(
@@ -127,3 +131,38 @@ def test_a_module_that_is_not_there_is_looked_for_in_the_callers_folder() -> Non
     """The most common mistake has a cure of its own."""
     with pytest.raises(BadMapping, match=r"no module 'nowhere_at_all'.*PYTHONPATH"):
         Catalog({"bad": {"asgi": "nowhere_at_all.main:app"}}).resolve("bad")
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    """Give the loop turns until something holds: a script takes a few."""
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+async def test_a_script_may_call_its_images_server(pods: Pods) -> None:
+    """`exec nginx` at a script's end is the stand-in, with what the script wrote."""
+    script = (
+        "echo 'server { listen 8080; location /v { return 200 \"$MSG\"; } }' | envsubst > /etc/nginx/conf.d/v.conf;"
+        "exec /docker-entrypoint.sh nginx -g 'daemon off;'"
+    )
+    pod = await pods.run("nginx:1.27", command=("sh", "-c", script), env={"MSG": "from the script"})
+    await _until(lambda: "image_files" in pod.container.extra)
+    assert (await pod.get("/v", 8080)).text == "from the script"
+    assert (await pod.exec("nginx", "-t")).code == 0
+    assert "runs already" in (await pod.exec("nginx")).err
+
+
+async def test_a_script_that_lacks_its_server_is_stood_for(pods: Pods) -> None:
+    """An unknown image with a port, whose script calls what we don't have, is the generic app in the end."""
+    pod = await pods.run("acme/zookeeper", command=("sh", "-c", "exec start-it --port 8020"), ports=(8020,))
+    await _until(lambda: "generic app stands" in pod.log)
+    assert (await pod.get("/", 8020)).json()["pod"] == "pod-0"
+
+
+async def test_a_job_that_lacks_its_program_fails(pods: Pods) -> None:
+    """Without a port there is nothing to stand for: exit code 127, and how to get the real program."""
+    pod = await pods.run("acme/train", command=("sh", "-c", "train --epochs 3"))
+    assert await pod.task == 127
+    assert "images:" in pod.log

@@ -9,7 +9,7 @@ from functools import cache
 
 from minikube_py.images.shell.process import Tool
 
-__all__ = ["NAMES", "find", "path"]
+__all__ = ["NAMES", "PER_IMAGE", "find", "path"]
 
 MODULES = {
     "basics": "echo printf true false yes sleep seq test [ [[ basename dirname expr date clear usleep",
@@ -17,7 +17,7 @@ MODULES = {
     "listing": "ls stat du df",
     "paths": "readlink realpath mktemp which",
     "finding": "find",
-    "text": "cat tac head tail wc tee nl rev split",
+    "text": "envsubst cat tac head tail wc tee nl rev split",
     "ordering": "sort uniq",
     "columns": "cut tr paste fold",
     "comparison": "cmp diff",
@@ -38,18 +38,26 @@ MODULES = {
     "mysql": "mysql mysqladmin mariadb mariadb-admin xtrabackup xbstream",
     "nc": "nc netcat ncat telnet",
     "ping": "ping traceroute",
-    "agnhost": "agnhost",
     "podcli": "podcli",
     "brokers": "mongo mongosh rabbitmq-diagnostics rabbitmqctl",
     "databases": "redis-cli pg_isready",
 }
+_PER_IMAGE = {
+    "agnhost": "agnhost",
+    "servers": (
+        "apachectl httpd httpd-foreground mariadbd mongod mysqld mysqld_safe nginx postgres rabbitmq-server "
+        "redis-server docker-entrypoint.sh entrypoint.sh"
+    ),
+}
+"""What only some images have: `programs.find` knows which."""
+PER_IMAGE = frozenset(name for names in _PER_IMAGE.values() for name in names.split())
 NAMES = {name: module for module, names in MODULES.items() for name in names.split()}
 
 
 @cache
 def find(name: str) -> Tool | None:
     """Return a tool by its name."""
-    module = NAMES.get(name)
+    module = NAMES.get(name) or next((one for one, names in _PER_IMAGE.items() if name in names.split()), None)
     if module is None:
         return None
     tool: Tool = importlib.import_module(f"{__name__}.{module}").TOOLS[name]

@@ -45,6 +45,7 @@ async def _sh(p: Process) -> int:
     shell.bash = name == "bash"
     shell.options = options - set("lsm")
     outer = p.shell
+    shell.main_session = outer.main_session
     entry = None
     if outer.is_root:
         outer.main = shell

@@ -4,6 +4,7 @@ Leaves out: tail --pid, wc over several encodings.
 """
 
 import asyncio
+import re
 
 from minikube_py.images.shell.process import Process, Tool
 from minikube_py.images.shell.tools.lines import all_lines, byte_count, dashed_count, each_source, lines
@@ -195,7 +196,21 @@ async def _split(p: Process) -> int:
     return 0
 
 
+async def _envsubst(p: Process) -> int:
+    """Put variables of the environment into text: all, or those that the argument names."""
+    chosen = set(re.findall(r"\$\{?([A-Za-z_]\w*)", " ".join(p.args))) if p.args else None
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        return match[0] if chosen is not None and name not in chosen else p.env.get(name, "")
+
+    text = (await p.stdin.rest()).decode("utf-8", "surrogateescape")
+    await p.out(re.sub(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", value, text))
+    return 0
+
+
 TOOLS: dict[str, Tool] = {
+    "envsubst": _envsubst,
     "cat": _cat,
     "tac": _tac,
     "head": _head,
