@@ -132,7 +132,7 @@ def nginx(folder: Path, ip: str, target: int) -> Iterator[tuple[str, int] | None
 def nginx_http(folder: Path, ip: str, target: int, pair: tuple[bytes, bytes]) -> Iterator[tuple[int, int, int] | None]:
     """Run nginx as a reverse proxy before `ip`:`target`; its ports for HTTP and HTTPS and its worker's process.
 
-    None if it isn't installed. Its log format and the headers that it sets are ingress-nginx's; bodies stream both ways.
+    None if it isn't installed. Its log and the headers that it sets are ingress-nginx's; bodies stream both ways.
     """
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin")
     if program is None:
