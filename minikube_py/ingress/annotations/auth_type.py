@@ -27,8 +27,8 @@ _NONCES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class BasicAuth:
-    """Asks for a user and password. `users` None: the Secret is missing, nobody gets in (ingress-nginx: 503)."""
+class _Auth:
+    """Asks who it is. `users` None: the Secret is missing, nobody gets in (ingress-nginx: 503)."""
 
     phase: ClassVar[Phase] = Phase.ACCESS
     ingress: Key
@@ -38,13 +38,26 @@ class BasicAuth:
     def request(self, call: Call) -> Answer | None:
         if self.users is None:
             return Answer(503, "annotation auth-secret: the Secret is missing or has no users")
+        return self.ask(self.users, call)
+
+    def ask(self, users: Mapping[str, str], call: Call) -> Answer | None:
+        """Let one of the users pass, or return a challenge."""
+        raise NotImplementedError
+
+
+class BasicAuth(_Auth):
+    """Asks for a user and password."""
+
+    __slots__ = ()
+
+    def ask(self, users: Mapping[str, str], call: Call) -> Answer | None:
         scheme, _, token = call.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "basic":
             try:
                 user, _, password = base64.b64decode(token.strip(), validate=True).decode().partition(":")
             except (binascii.Error, UnicodeDecodeError):
                 user = password = ""
-            stored = self.users.get(user)
+            stored = users.get(user)
             # slow hashes are computed once per password: what is remembered is a digest
             known: set[bytes] = call.state.setdefault(("auth-basic", self.ingress), set())
             digest = hashlib.sha256(f"{user}\0{password}\0{stored}".encode()).digest()
@@ -54,24 +67,18 @@ class BasicAuth:
         return Answer(401, "annotation auth-type: basic", (("WWW-Authenticate", f'Basic realm="{self.realm}"'),))
 
 
-@dataclass(frozen=True, slots=True)
-class DigestAuth:
+class DigestAuth(_Auth):
     """Asks for the digest of RFC 2617 §3.2; `users` are MD5(user:realm:password) by user."""
 
-    phase: ClassVar[Phase] = Phase.ACCESS
-    ingress: Key
-    realm: str
-    users: Mapping[str, str] | None
+    __slots__ = ()
 
-    def request(self, call: Call) -> Answer | None:
-        if self.users is None:
-            return Answer(503, "annotation auth-secret: the Secret is missing or has no users")
+    def ask(self, users: Mapping[str, str], call: Call) -> Answer | None:
         nonces: dict[str, float] = call.state.setdefault(("auth-digest", self.ingress), {})
         scheme, _, text = call.headers.get("Authorization", "").partition(" ")
         stale = ""
         if scheme.lower() == "digest":
             given = {name: quoted or bare for name, quoted, bare in _FIELD.findall(text)}
-            if self._proves(given, call):
+            if self._proves(users, given, call):
                 if nonces.get(given["nonce"], -_NONCE_LIFE) + _NONCE_LIFE > call.now:
                     return None
                 stale = ", stale=true"
@@ -82,9 +89,8 @@ class DigestAuth:
         challenge = f'Digest algorithm="MD5", qop="auth", realm="{self.realm}", nonce="{nonce}"{stale}'
         return Answer(401, "annotation auth-type: digest", (("WWW-Authenticate", challenge),))
 
-    def _proves(self, given: Mapping[str, str], call: Call) -> bool:
-        assert self.users is not None
-        secret = self.users.get(given.get("username", ""))
+    def _proves(self, users: Mapping[str, str], given: Mapping[str, str], call: Call) -> bool:
+        secret = users.get(given.get("username", ""))
         if secret is None or given.get("uri") != call.uri or given.get("realm") != self.realm or "nonce" not in given:
             return False
         asked = _md5(f"{call.method}:{given['uri']}")

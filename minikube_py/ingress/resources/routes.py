@@ -168,9 +168,12 @@ class Custom:
 
     def table(self) -> dict[str, tuple[Route, ...]]:
         """Return the routes by host."""
-        ordered = sorted(self.routes, key=lambda route: route.order)
-        hosts = {host for route in ordered for host in route.hosts} | {""}
-        return {host: tuple(each for each in ordered if not each.hosts or host in each.hosts) for host in hosts}
+        anywhere = [route for route in self.routes if not route.hosts]
+        found: dict[str, list[Route]] = {"": []}
+        for route in self.routes:
+            for host in route.hosts:
+                found.setdefault(host, []).append(route)
+        return {host: tuple(sorted((*own, *anywhere), key=lambda route: route.order)) for host, own in found.items()}
 
 
 def shares(locations: list[tuple[Location, int]]) -> tuple[Location | None, tuple[tuple[float, Location], ...]]:
