@@ -24,7 +24,7 @@ from minikube_py.ingress.forwarding import (
     simple_line,
     styled_preamble,
 )
-from minikube_py.ingress.http1 import Framing, Head, chunk, encode_head, last_chunk
+from minikube_py.ingress.http1 import BadResponse, Framing, Head, chunk, encode_head, last_chunk
 from minikube_py.ingress.options import Call
 from minikube_py.ingress.pages import http_date, page
 from minikube_py.ingress.pool import Closed, Connection
@@ -328,6 +328,9 @@ class Caller(asyncio.Protocol):
             return
         head = connection.answer
         if head is None:
+            return
+        if head.status == 101:  # no upgrade is asked for here
+            self.failed(BadResponse(f"{connection.endpoint} changed to another protocol without being asked"))
             return
         block = b"" if self._begun else self._answer(head)
         data = connection.take()

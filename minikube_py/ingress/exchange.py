@@ -231,7 +231,9 @@ class Exchange:
         connection, head = await answered(self, method, block, body)
         clean = False
         try:
-            if upgrade and head.status == 101 and isinstance(connection, Connection):
+            if head.status == 101:
+                if not upgrade or not isinstance(connection, Connection):
+                    raise Rejected(502, f"{connection.endpoint} changed to another protocol without being asked")
                 await tunnel(self, connection, head, upgrade)
             elif head.status in options.error_codes and options.error_backend is not None:
                 await error_page(self, connection, head.status)
