@@ -14,7 +14,7 @@ from minikube_py.client import API, Action, Emit, Event, UpdateStatus, View
 from minikube_py.client import Agent as ReconcilerAgent
 from minikube_py.ingress.backends import service_port
 from minikube_py.ingress.classes import claim
-from minikube_py.ingress.compile import Rules, compile_rules
+from minikube_py.ingress.compile import Rules, TLSHost, compile_rules
 from minikube_py.ingress.flavors.flavor import Flavor
 from minikube_py.ingress.flavors.nginx import FLAVOR as NGINX
 from minikube_py.ingress.router import BackendKey
@@ -48,6 +48,7 @@ class IngressReconciler:
         self._addresses = addresses
         self._reports_orphans = reports_orphans
         self._rules: Rules | None = None
+        self._tls: dict[Key, list[TLSHost]] = {}
         self._told: dict[Key, frozenset[tuple[str, str, str]]] = {}
         self.watches = {
             INGRESSES: self._ingress_changed,
@@ -106,6 +107,9 @@ class IngressReconciler:
             sources = Sources((resource, obj) for resource in resources for obj in view.list(resource))
             flavor = self._flavor
             self._rules = compile_rules(sources, controller=self._controller, defaults=flavor.options, flavor=flavor)
+            self._tls = {}
+            for each in self._rules.tls.values():
+                self._tls.setdefault(each.ingress, []).append(each)
         return self._rules
 
     def reconcile(self, key: Key, view: View, now: float) -> Sequence[Action]:
@@ -127,7 +131,7 @@ class IngressReconciler:
                 status = {**meta.status(ingress)}
             events += (("Warning", problem.reason, problem.message) for problem in rules.problems.get(key, ()))
             events += (("Warning", *found) for found in self._backends(rules.uses.get(key, ()), view))
-            events += (("Warning", *found) for found in self._secrets(key, rules, view))
+            events += (("Warning", *found) for found in self._secrets(key, view))
         else:
             verdict = claim(ingress, view.list(INGRESS_CLASSES), self._controller, (self._flavor.name,))
             if not verdict.orphan and not self._nobodys(ingress, view):
@@ -164,9 +168,9 @@ class IngressReconciler:
                     f'Service "{where}" has no port "{each.port}" (its ports: {ports or "none"}): answered 503',
                 )
 
-    def _secrets(self, key: Key, rules: Rules, view: View) -> Iterable[tuple[str, str]]:
-        for each in rules.tls.values():
-            if each.ingress == key and each.secret is not None:
+    def _secrets(self, key: Key, view: View) -> Iterable[tuple[str, str]]:
+        for each in self._tls.get(key, ()):
+            if each.secret is not None:
                 found = pair_of(view.get(SECRETS, each.secret.name, each.secret.namespace))
                 if isinstance(found, str):
                     yield (

@@ -13,7 +13,17 @@ from dataclasses import replace
 from typing import Protocol, cast
 
 from minikube_py.aiokit.clock import Clock, Timer
-from minikube_py.ingress.http1 import MAX_HEAD, BadResponse, Chunks, Framing, Head, chunk, hopeful, last_chunk, parse_head
+from minikube_py.ingress.http1 import (
+    MAX_HEAD,
+    BadResponse,
+    Chunks,
+    Framing,
+    Head,
+    chunk,
+    hopeful,
+    last_chunk,
+    parse_head,
+)
 from minikube_py.ingress.inbound import Fields
 from minikube_py.ingress.router import Endpoint
 

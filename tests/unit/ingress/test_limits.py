@@ -90,7 +90,9 @@ async def test_out_of_files() -> None:
         sys.executable, "-c", PROGRAM, str(Path(__file__).parents[3]), str(SPARE),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    assert process.stdin and process.stdout and process.stderr
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     try:
         host, port = (await process.stdout.readline()).decode().split()
         address = host, int(port)
