@@ -39,6 +39,12 @@ class _Socket(AsyncFakeSocket):
         return result
 
 
+_REFUSED = (
+    "(this is minikube-py's stand-in on fakeredis; for the real redis map the image to a program of this machine: "
+    'images: {"<image>": {command: [redis-server, ...]}})'
+)
+
+
 def encode(value: Any, protocol: int) -> bytes:
     """Return one reply on the wire in RESP2 or RESP3."""
     match value:
@@ -47,7 +53,8 @@ def encode(value: Any, protocol: int) -> bytes:
         case SimpleString():
             return b"+%s\r\n" % value.value
         case SimpleError():
-            return f"-{value.value}\r\n".encode()
+            more = _REFUSED if value.value.startswith("ERR unknown command") else ""
+            return f"-{value.value}{more}\r\n".encode()
         case Exception():
             return f"-ERR {value}\r\n".encode()
         case bool():
@@ -117,6 +124,10 @@ def _own_answer(server: FakeServer, words: list[bytes]) -> Any:
             }
         case [b"CONFIG", verb, *_] if verb.upper() in (b"SET", b"RESETSTAT", b"REWRITE"):
             return SimpleString(b"OK")
+        case [b"COMMAND", *more]:
+            return [] if more[:1] != [b"COUNT"] else 0
+        case [b"SLOWLOG", *_]:
+            return []
         case [b"CLIENT", verb, *_] if verb.upper() == b"LIST":
             return f"id=1 addr=127.0.0.1:0 name= db=0 clients={len(server.sockets)}\n".encode()
     return None
@@ -140,7 +151,12 @@ def handler(password: str = "") -> Callable[[asyncio.StreamReader, asyncio.Strea
         """Send replies and pushes as they come."""
         while True:
             value = await socket.responses.get()
-            writer.write(encode(value, socket._client_info.protocol_version))
+            protocol = socket._client_info.protocol_version
+            try:
+                data = encode(value, protocol)
+            except TypeError as error:  # the client must not wait for ever
+                data = encode(SimpleError(f"ERR unknown command: the stand-in's answer is {error} "), protocol)
+            writer.write(data)
             if socket.responses.empty():
                 await writer.drain()
 

@@ -13,7 +13,6 @@ from minikube_py.images.shell.conditions import NUMERIC, ConditionError, binary,
 from minikube_py.images.shell.patterns import Segment
 from minikube_py.images.shell.process import UsageError
 from minikube_py.images.shell.syntax import Word
-from minikube_py.images.shell.tools.regexes import compiled
 
 if TYPE_CHECKING:
     from minikube_py.images.shell.interpreter import Shell
@@ -112,6 +111,8 @@ class _Condition:
 
     def _found(self, segments: Sequence[Segment], text: str, cases: bool) -> bool:
         """Judge `text =~ expression`; what it and its groups matched is BASH_REMATCH."""
+        from minikube_py.images.shell.tools.regexes import compiled
+
         source = "".join(re.sub(r"([][\\.*^$+?(){}|])", r"\\\1", part) if quoted else part for part, quoted in segments)
         try:
             found = compiled(source, extended=True, ignore_case=not cases).search(text)

@@ -4,13 +4,13 @@ Leaves out: `<>` for writing (but to /dev/tcp), `{name}>`.
 """
 
 import errno
+import os
 import re
 from typing import TYPE_CHECKING
 
 from minikube_py.images.shell.state import Descriptors
 from minikube_py.images.shell.streams import EMPTY, Bytes, Connection, Sink, writable
 from minikube_py.images.shell.syntax import Redirect
-from minikube_py.images.shell.tools.network import connect, why_not
 
 if TYPE_CHECKING:
     from minikube_py.images.shell.interpreter import Shell
@@ -39,7 +39,7 @@ async def redirected(shell: "Shell", redirects: tuple[Redirect, ...]) -> Descrip
             text = (error.strerror or str(error)) if reason is None else reason
             if shell.bash:
                 if _DEVICE.fullmatch(target) is not None:
-                    text = why_not(error) if error.errno and error.errno > 0 else "Invalid argument"
+                    text = os.strerror(error.errno) if error.errno and error.errno > 0 else "Invalid argument"
                     await shell.complain(f"connect: {text}")
                     await shell.complain(f"{target}: {text}")
                 else:
@@ -55,6 +55,8 @@ async def redirected(shell: "Shell", redirects: tuple[Redirect, ...]) -> Descrip
 
 async def _connected(shell: "Shell", host: str, port: str) -> Connection:
     """Connect as the pod; OSError."""
+    from minikube_py.images.shell.tools.network import connect
+
     if not port.isdigit() or int(port) > 65535:
         raise OSError(errno.EINVAL, f"{port}: Servname not supported for ai_socktype")
     connection = Connection(*await connect(host, int(port)))

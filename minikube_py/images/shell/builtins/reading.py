@@ -11,7 +11,6 @@ from minikube_py.images.shell.builtins.words import number
 from minikube_py.images.shell.process import Process, Tool, UsageError
 from minikube_py.images.shell.streams import Collected, Source
 from minikube_py.images.shell.tools import find
-from minikube_py.images.shell.tools.options import read_options
 
 __all__ = ["BUILTINS"]
 
@@ -138,6 +137,8 @@ def _descriptor(p: Process, text: str) -> Source:
 
 async def _mapfile(p: Process) -> int:
     """mapfile, readarray: all lines of the input into an array."""
+    from minikube_py.images.shell.tools.options import read_options
+
     options = read_options(p.args, "td:n:O:s:u:C:c:", code=2)
     source = _descriptor(p, options.get("u")) if "u" in options else p.stdin
     delimiter = (options.get("d")[:1].encode() or b"\0") if "d" in options else b"\n"

@@ -1,18 +1,19 @@
 """Builtins about the shell itself: shopt, ulimit, hash, builtin, pushd, popd, dirs; and those that need no effect here.
 
-Leaves out: limits that hold (`ulimit` only remembers nothing), aliases (a script's are not expanded by bash either).
+Leaves out: limits that hold (`ulimit` remembers nothing), aliases (a script's are not expanded by bash either).
 """
 
 from collections.abc import Mapping
 
 from minikube_py.images.shell.process import Process, Tool, UsageError
 from minikube_py.images.shell.state import SHELL_OPTIONS
-from minikube_py.images.shell.tools.options import read_options
 
 __all__ = ["BUILTINS"]
 
 
 async def _shopt(p: Process) -> int:
+    from minikube_py.images.shell.tools.options import read_options
+
     options = read_options(p.args, "supqo", code=2)
     shell = p.shell
     for name in options.rest:
