@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 
 import pytest
 from aiohttp import web
@@ -9,7 +11,7 @@ from h2 import events
 from h2.errors import ErrorCodes
 
 from .client2 import GET, POST, connected, get
-from .support import World, echo, named
+from .support import World, echo, endpoints, ingress, named, path, service
 from .test_proxy import answers
 
 
@@ -308,3 +310,70 @@ async def test_expect_100_continue(running: World) -> None:
         await client.until(lambda each: isinstance(each, events.InformationalResponseReceived))
         await client.send(stream, b"ok", end=True)
         assert json.loads((await client.answer(stream))[2])["body"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "asked", "status", "header"),
+    [
+        pytest.param({"permanent_redirect": "https://elsewhere.test/x"}, "/", 301, "location", id="a redirect"),
+        pytest.param({"app_root": "/home"}, "/", 302, "location", id="app-root"),
+        pytest.param({"whitelist_source_range": "10.9.8.7/32"}, "/", 403, "x-ingress-reason", id="a filter's refusal"),
+        pytest.param({"enable_cors": "true"}, "/", 200, "access-control-allow-origin", id="an answer's header"),
+        pytest.param({"affinity": "cookie"}, "/", 200, "set-cookie", id="affinity"),
+        pytest.param({"limit_rps": "1", "limit_burst_multiplier": "1"}, "/", 200, "content-type", id="a limit"),
+    ],
+)
+async def test_annotations_hold(
+    running: World, annotations: dict[str, str], asked: str, status: int, header: str
+) -> None:
+    """Filters of requests and of answers are the same code for every HTTP."""
+    running.serve("web", await running.pod(echo), **annotations)
+    async with connected(running) as client:
+        found, headers, _ = await client.fetch(get(asked))
+    assert found == status
+    assert headers[header]
+
+
+async def test_rewritten_paths_and_error_pages(running: World) -> None:
+    """rewrite-target changes what the pod gets; custom-http-errors' page comes from the default backend."""
+
+    async def failing(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=503, text=request.path)
+
+    async def pages(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=503, text=f"sorry: {request.headers['X-Code']}")
+
+    running.create(
+        service("errors"),
+        endpoints("errors", [await running.pod(pages)]),
+        service("web"),
+        endpoints("web", [await running.pod(failing)]),
+        ingress(
+            "web",
+            {"shop.test": [path("web", "/api(/|$)(.*)", "ImplementationSpecific")]},
+            annotations={"rewrite-target": "/$2"},
+        ),
+        ingress(
+            "other",
+            {"other.test": [path("web")]},
+            annotations={"custom-http-errors": "503", "default-backend": "errors"},
+        ),
+    )
+    async with connected(running) as client:
+        assert (await client.fetch(get("/api/tea")))[2] == b"/tea"
+        assert (await client.fetch(get("/", "other.test")))[2] == b"sorry: 503"
+        assert (await client.fetch(get("/", "nobody.test")))[0] == 404
+
+
+_LOADED = """
+import sys
+import minikube_py.ingress.front, minikube_py.ingress.passthrough, minikube_py.ingress.proxy
+print([name for name in sys.modules if name.partition(".")[0] in ("h2", "hpack", "hyperframe")])
+"""
+
+
+@pytest.mark.slow
+def test_who_speaks_no_http2_loads_none() -> None:
+    """The library comes with the first connection that speaks it: start-up doesn't pay for it."""
+    done = subprocess.run([sys.executable, "-c", _LOADED], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.strip() == "[]"
