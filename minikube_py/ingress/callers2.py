@@ -255,7 +255,7 @@ class Connection2(asyncio.Protocol):
         """Send one frame; False if there is none, or no room for it."""
         if stream.broken or stream.id not in self._streams:
             return False
-        if stream.out_size:
+        if stream.out.size:
             room = min(self._h2.local_flow_control_window(stream.id), self._h2.max_outbound_frame_size)
             if self._paused or room <= 0:
                 if stream.stalled_since is None:
@@ -263,7 +263,7 @@ class Connection2(asyncio.Protocol):
                 return False
             stream.stalled_since = None
             piece = stream.next_piece(room)
-            end = stream.finished and not stream.out_size and not stream.trailers_out
+            end = stream.finished and not stream.out.size and not stream.trailers_out
             self._h2.send_data(stream.id, piece, end_stream=end)
             if end:
                 self.ended(stream)

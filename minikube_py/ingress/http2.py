@@ -9,6 +9,7 @@ Sources: RFC 9113 §8.2, §8.3; CVE-2023-44487 (rapid reset), CVE-2019-9512 to -
 """
 
 import re
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ __all__ = [
     "Budget",
     "FrameTooLong",
     "Frames",
+    "Outgoing",
     "RequestHead",
     "answer_headers",
     "head_of",
@@ -245,6 +247,33 @@ class Frames:
         if begun < size:
             pieces.append(data[begun:] if begun else data)
         return pieces
+
+
+class Outgoing:
+    """Bytes that wait for the other side's window."""
+
+    __slots__ = ("_at", "_pieces", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._pieces: deque[bytes] = deque()
+        self._at = 0
+
+    def add(self, data: bytes) -> None:
+        if data:
+            self._pieces.append(data)
+            self.size += len(data)
+
+    def take(self, most: int) -> bytes:
+        """Return up to `most` bytes; there must be some."""
+        first = self._pieces[0]
+        piece = first[self._at : self._at + most]
+        self._at += len(piece)
+        if self._at == len(first):
+            self._pieces.popleft()
+            self._at = 0
+        self.size -= len(piece)
+        return piece
 
 
 class Budget:

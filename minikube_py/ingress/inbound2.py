@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict
 
-from minikube_py.ingress.http2 import RequestHead, answer_headers
+from minikube_py.ingress.http2 import Outgoing, RequestHead, answer_headers
 from minikube_py.ingress.inbound import Attempt, Fields
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ class Inbound2:
         "_arrived",
         "_connection",
         "_drained",
-        "_out",
         "_pending",
         "_waiter",
         "before",
@@ -39,7 +38,7 @@ class Inbound2:
         "keep_alive",
         "length",
         "method",
-        "out_size",
+        "out",
         "problem",
         "raw_headers",
         "received_all",
@@ -79,8 +78,7 @@ class Inbound2:
         self.stalled_since: float | None = None
         """Since when the caller takes nothing of what waits."""
         self.trailers_out: Fields = ()
-        self.out_size = 0
-        self._out: deque[bytes] = deque()
+        self.out = Outgoing()
         self._pending: list[tuple[bytes, bytes]] | None = None
         self._arrived: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
@@ -140,8 +138,7 @@ class Inbound2:
             return
         self._flush_head()
         if data:
-            self._out.append(data)
-            self.out_size += len(data)
+            self.out.add(data)
             self._connection.pump(self)
 
     def finish(self, data: bytes = b"", trailers: Fields = ()) -> None:
@@ -153,9 +150,7 @@ class Inbound2:
             self._connection.ended(self)
             return
         self._flush_head()
-        if data:
-            self._out.append(data)
-            self.out_size += len(data)
+        self.out.add(data)
         self.trailers_out = trailers
         self.finished = True
         self._connection.pump(self)
@@ -168,12 +163,8 @@ class Inbound2:
 
     def next_piece(self, most: int) -> bytes:
         """Take up to `most` bytes of what waits to be sent."""
-        piece = self._out.popleft()
-        if len(piece) > most:
-            self._out.appendleft(piece[most:])
-            piece = piece[:most]
-        self.out_size -= len(piece)
-        if self.out_size <= _HIGH and self._drained is not None and not self._drained.done():
+        piece = self.out.take(most)
+        if self.out.size <= _HIGH and self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         return piece
 
@@ -183,7 +174,7 @@ class Inbound2:
 
     @property
     def paused(self) -> bool:
-        return self.out_size > _HIGH and not self.broken
+        return self.out.size > _HIGH and not self.broken
 
     async def drain(self) -> None:
         while self.paused:

@@ -9,7 +9,6 @@ grpc_pass does; over TLS by ALPN. A GOAWAY lets the running streams end and take
 import asyncio
 import logging
 import ssl
-from collections import deque
 from collections.abc import Callable, Collection
 from typing import cast
 
@@ -22,7 +21,7 @@ from h2.settings import SettingCodes, Settings
 
 from minikube_py.aiokit.clock import Clock, Timer
 from minikube_py.ingress.http1 import BadResponse, Framing, Head
-from minikube_py.ingress.http2 import Frames, FrameTooLong, head_of, request_headers, trailer_fields
+from minikube_py.ingress.http2 import Frames, FrameTooLong, Outgoing, head_of, request_headers, trailer_fields
 from minikube_py.ingress.inbound import Fields
 from minikube_py.ingress.pool import Closed
 from minikube_py.ingress.router import Endpoint
@@ -60,7 +59,7 @@ class Stream:
         self.ended = False
         """Nothing will be added to the request."""
         self.end_sent = False
-        self.out_size = 0
+        self.out = Outgoing()
         self._backend = backend
         self._method = ""
         self._answer: Head | None = None
@@ -70,7 +69,6 @@ class Stream:
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._write_waiter: asyncio.Future[None] | None = None
-        self._out: deque[bytes] = deque()
         self._trailers_out: Fields = ()
 
     # The request
@@ -83,8 +81,7 @@ class Stream:
 
     def write_body(self, data: bytes, *, chunked: bool = False) -> None:
         if self._error is None and not self._done:
-            self._out.append(data)
-            self.out_size += len(data)
+            self.out.add(data)
             self._backend.pump(self)
 
     def end_body(self, trailers: Fields = (), *, chunked: bool = False) -> None:
@@ -99,18 +96,14 @@ class Stream:
 
     def next_piece(self, most: int) -> bytes:
         """Take up to `most` bytes of what waits to be sent."""
-        piece = self._out.popleft()
-        if len(piece) > most:
-            self._out.appendleft(piece[most:])
-            piece = piece[:most]
-        self.out_size -= len(piece)
+        piece = self.out.take(most)
         if not self.writing_paused:
             _wake(self._write_waiter)
         return piece
 
     @property
     def writing_paused(self) -> bool:
-        return self.out_size > _HIGH
+        return self.out.size > _HIGH
 
     async def drain(self) -> None:
         """Wait until the pod takes more.
@@ -345,12 +338,12 @@ class _Backend(asyncio.Protocol):
 
     def pump(self, stream: Stream) -> None:
         """Send what the pod's windows allow."""
-        while stream.out_size and stream.id in self.streams and not self._paused:
+        while stream.out.size and stream.id in self.streams and not self._paused:
             room = min(self._h2.local_flow_control_window(stream.id), self._h2.max_outbound_frame_size)
             if room <= 0:
                 break
             self._h2.send_data(stream.id, stream.next_piece(room))
-        if stream.ended and not stream.out_size and not stream.end_sent and stream.id in self.streams:
+        if stream.ended and not stream.out.size and not stream.end_sent and stream.id in self.streams:
             stream.end_sent = True
             if stream.trailers_out:
                 self._h2.send_headers(stream.id, stream.trailers_out, end_stream=True)

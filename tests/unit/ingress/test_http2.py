@@ -9,6 +9,7 @@ from minikube_py.ingress.http2 import (
     Budget,
     Frames,
     FrameTooLong,
+    Outgoing,
     answer_headers,
     head_of,
     read_request,
@@ -140,6 +141,24 @@ def test_frames_are_watched_however_they_come(frames: list[tuple[int, bool]], cu
         watch.feed(piece)
     with pytest.raises(FrameTooLong):
         watch.feed(b"\x01\0")
+
+
+@given(st.lists(st.binary(max_size=9)), st.lists(st.integers(1, 5), min_size=99, max_size=99))
+def test_what_waits_comes_out_in_order(added: list[bytes], sizes: list[int]) -> None:
+    """In pieces of at most what is asked for."""
+    waiting = Outgoing()
+    for each in added:
+        waiting.add(each)
+    whole = b"".join(added)
+    taken = b""
+    for size in sizes:
+        assert waiting.size == len(whole) - len(taken)
+        if not waiting.size:
+            break
+        piece = waiting.take(size)
+        assert 1 <= len(piece) <= size
+        taken += piece
+    assert whole.startswith(taken)
 
 
 def test_a_budget_fills_up_again() -> None:
