@@ -7,9 +7,10 @@ Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from msgspec import Struct
 
 __all__ = ["EVERYTHING", "NOTHING", "Operator", "Requirement", "Selector", "matches"]
 
@@ -23,8 +24,7 @@ class Operator(Enum):
     LT = "Lt"
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(Struct, frozen=True):
     """One term of a selector."""
 
     key: str
@@ -69,8 +69,7 @@ class Requirement:
                 return f"{self.key}<{values}"
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(Struct, frozen=True):
     """A conjunction of requirements; `everything=False` with none matches nothing."""
 
     requirements: tuple[Requirement, ...] = ()

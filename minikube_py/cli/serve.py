@@ -12,9 +12,10 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from minikube_py.apimachinery.meta import Object
 from minikube_py.cli.console import ExitCode, Failure, note, step, warn
@@ -29,8 +30,7 @@ _GARBAGE = (50_000, 20, 100)
 (700, 10, 10) look at it again and again: a thousand pods take half as long again, four thousand twice as long."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(Struct, frozen=True, kw_only=True):
     """What `up` was asked for."""
 
     config: ClusterConfig

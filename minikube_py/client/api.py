@@ -5,9 +5,10 @@
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Key, Object
@@ -23,8 +24,7 @@ class Change(Enum):
     DELETED = "DELETED"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One committed write."""
 
     change: Change

@@ -13,8 +13,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
+
+from msgspec import Struct
 
 from minikube_py.aiokit.clock import Clock, Timer
 from minikube_py.aiokit.tasks import TaskScope
@@ -48,8 +49,7 @@ _LONGEST_PACE = 0.5
 """Seconds: the most that a count may lag behind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(Struct, frozen=True):
     """Store a new object."""
 
     object: Object
@@ -61,23 +61,20 @@ class Create:
     """Who remembers a refusal until the next look, to write it into a status."""
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(Struct, frozen=True):
     """Replace spec and metadata of an object; carry its resourceVersion to be safe from lost updates."""
 
     object: Object
     subresource: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateStatus:
+class UpdateStatus(Struct, frozen=True):
     """Replace the status of an object."""
 
     object: Object
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Struct, frozen=True):
     """Delete an object; `uid` guards against deleting its successor."""
 
     resource: str
@@ -87,8 +84,7 @@ class Delete:
     propagation: str = "Background"
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(Struct, frozen=True):
     """Record an Event about an object."""
 
     about: Object
@@ -97,15 +93,13 @@ class Emit:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Requeue:
+class Requeue(Struct, frozen=True):
     """Look at the same key again in `after` seconds, whatever happens."""
 
     after: float
 
 
-@dataclass(frozen=True, slots=True)
-class Soon:
+class Soon(Struct, frozen=True):
     """Makes a key dirty, but looks at it at most once in `within` seconds: at once, if the last look is longer ago."""
 
     key: Key

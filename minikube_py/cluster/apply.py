@@ -4,7 +4,8 @@ Objects carry kubectl's last-applied annotation, so `kubectl apply` of the same 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from minikube_py.apimachinery import meta, patch_strategic, schema
 from minikube_py.apimachinery.errors import StatusError
@@ -15,8 +16,7 @@ from minikube_py.apiserver.operations import Operations
 __all__ = ["Applied", "ApplyError", "apply", "delete", "in_order", "missing_namespaces"]
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Struct, frozen=True):
     """What became of one manifest: `deployment.apps/api created`, as kubectl prints it."""
 
     kind: str

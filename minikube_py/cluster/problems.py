@@ -4,8 +4,9 @@ Pure: a view in, findings out. Codes and wording follow the symptom table that `
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from minikube_py.apimachinery import meta, names
 from minikube_py.apimachinery.labels import Selector
@@ -21,8 +22,7 @@ _SCHEDULER = "default-scheduler"
 _WAITING_IS_FINE = {"ContainerCreating", "PodInitializing"}
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One finding."""
 
     code: str

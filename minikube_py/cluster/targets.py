@@ -1,7 +1,8 @@
 """Reading what people call things: `deployment/api`, `deploy/api`, `svc/api`, `pod/x`, `production/web`."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from minikube_py.apimachinery import meta, names
 from minikube_py.apimachinery.errors import StatusError
@@ -20,8 +21,7 @@ class UnknownTarget(LookupError):
         return str(self.args[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """One object, by resource and key."""
 
     resource: str

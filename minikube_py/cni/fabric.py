@@ -13,8 +13,9 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.cni import sockdiag, splice
@@ -37,8 +38,7 @@ LOW_PORT_OFFSET = 20000
 """Where this user may not bind port 80, it is really 20080 (DESIGN: ports below 1024)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Denial:
+class Denial(Struct, frozen=True):
     """One denied connection attempt or datagram flow."""
 
     flow: Flow

@@ -17,8 +17,9 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from minikube_py.cni.accept import Address, TrackedSocket, listening_socket
 from minikube_py.cni.live import Closed, Live
@@ -38,8 +39,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "ip6-localhost", "localho
 ANY = frozenset({"", "0.0.0.0", "::", "*"})
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(Struct, frozen=True):
     """What went in and out of a pod through its servers and datagram sockets."""
 
     connections: int = 0

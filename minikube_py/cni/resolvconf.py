@@ -6,8 +6,9 @@ Sources: resolv.conf(5), hosts(5), https://kubernetes.io/docs/concepts/services-
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 __all__ = ["ResolvConf", "candidates", "hosts_text", "parse_hosts", "pod_names", "pod_resolv_conf", "queries"]
 
@@ -18,8 +19,7 @@ _MAX_SEARCH_CHARS = 2048
 """Kubernetes' MaxDNSSearchPaths and MaxDNSSearchListChars."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvConf:
+class ResolvConf(Struct, frozen=True):
     """What resolv.conf says."""
 
     nameservers: tuple[str, ...] = ()

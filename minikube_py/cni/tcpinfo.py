@@ -6,7 +6,8 @@ Elsewhere than on Linux the counters are unknown and read as zero.
 import socket
 import struct
 import sys
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 __all__ = ["GONE", "TcpInfo", "read"]
 
@@ -25,8 +26,7 @@ _FIN_COUNTED = frozenset({8, 9, 11})
 """TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_CLOSING: the peer's FIN is counted as a byte received."""
 
 
-@dataclass(frozen=True, slots=True)
-class TcpInfo:
+class TcpInfo(Struct, frozen=True):
     """One look at a connection."""
 
     received: int = 0

@@ -8,8 +8,9 @@ Source: https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscal
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.labels import Selector
@@ -27,8 +28,7 @@ Metrics: TypeAlias = Callable[[str, str], Mapping[str, float] | None]
 _TOLERANCE = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Struct, frozen=True):
     """What one metric asks for."""
 
     replicas: int
@@ -37,8 +37,7 @@ class Proposal:
     current: Object
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Struct, frozen=True):
     """One look at a target: its active pods, its size, and what is measured."""
 
     metrics: Metrics

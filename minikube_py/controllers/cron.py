@@ -5,8 +5,9 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#sch
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+
+from msgspec import Struct
 
 __all__ = ["Schedule", "parse"]
 
@@ -35,8 +36,7 @@ _EVERY = re.compile(r"(\d+(?:\.\d+)?)(h|m|s|ms)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Struct, frozen=True):
     """A compiled schedule."""
 
     minutes: frozenset[int]

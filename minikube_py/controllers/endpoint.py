@@ -9,8 +9,9 @@
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.labels import Selector
@@ -26,8 +27,7 @@ __all__ = ["Endpoint", "Port", "Services", "endpoint_of", "has_selector", "ports
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(Struct, frozen=True):
     """One port of a Service as a pod resolves it."""
 
     name: str
@@ -36,8 +36,7 @@ class Port:
     app_protocol: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     address: str
     ready: bool
     serving: bool

@@ -5,8 +5,9 @@ publishNotReadyAddresses is set; more than 1,000 addresses are cut off.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, final
+
+from msgspec import Struct
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
@@ -67,8 +68,7 @@ class EndpointsController:
         return [Update({**existing, "metadata": metadata, "subsets": subsets})]
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+class _Placed(Struct, frozen=True):
     """An endpoint with its place among others: ready ones first, then in order of address."""
 
     found: Endpoint

@@ -4,8 +4,9 @@ Stands for pod_failure_policy.go, success_policy.go, backoff_utils.go and indexe
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from minikube_py.aiokit.clock import timestamp
 from minikube_py.apimachinery import meta
@@ -36,16 +37,14 @@ _MAX_BACKOFF = 600.0
 """Seconds between a pod's failure and its replacement: doubled each time (Kubernetes: 10 s, at most 10 min)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(Struct, frozen=True):
     """The podFailurePolicy rule that a failed pod meets first."""
 
     action: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(Struct, frozen=True):
     """How many pods have failed since the last success, and when the last of them did."""
 
     failures: int = 0

@@ -5,16 +5,16 @@ Source: k8s.io/kubernetes/pkg/controller/deployment/{rolling,sync}.go and util/d
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from minikube_py.controllers.intstr import scaled
 
 __all__ = ["Counts", "fenceposts", "first_replicas", "new_replicas", "proportional", "shrink_old"]
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True):
     """What one ReplicaSet has."""
 
     name: str

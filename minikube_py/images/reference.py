@@ -5,16 +5,16 @@ Source: https://pkg.go.dev/github.com/distribution/reference (familiar names).
 """
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from msgspec import Struct
 
 __all__ = ["Reference", "picks", "why_invalid"]
 
 _HUBS = ("docker.io/", "index.docker.io/", "registry-1.docker.io/", "registry.hub.docker.com/")
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """A parsed image reference."""
 
     repository: str

@@ -8,10 +8,11 @@
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 from zlib import crc32
+
+from msgspec import Struct
 
 from minikube_py.kube_proxy.table import Endpoint
 
@@ -30,8 +31,7 @@ class Mode(Enum):
     SOURCE_HASH = "sourcehash"
 
 
-@dataclass(frozen=True, slots=True)
-class _Sticky:
+class _Sticky(Struct, frozen=True):
     target: Target
     seen: float
 

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from msgspec import Struct
+
 from minikube_py.aiokit.clock import Clock, Timer
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
@@ -135,8 +137,7 @@ class _Service:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """What happens to a call to one of a Service's addresses."""
 
     service: Key

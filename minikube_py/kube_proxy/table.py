@@ -8,11 +8,12 @@ still serving. It is applied after the traffic policy has chosen whose endpoints
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple, TypeAlias
+
+from msgspec import Struct, field
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
@@ -75,8 +76,7 @@ Slice: TypeAlias = Mapping[ServicePort, Mapping[tuple[str, int], Endpoint]]
 """An EndpointSlice as the proxy reads it: port → address → endpoint."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frontend:
+class Frontend(Struct, frozen=True):
     """One address that a Service answers on."""
 
     ip: str
@@ -88,8 +88,7 @@ class Frontend:
     """The node whose address it is, for NodePorts."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeInfo:
+class NodeInfo(Struct, frozen=True):
     """What the proxy needs to know of a node."""
 
     name: str
@@ -101,8 +100,7 @@ class NodeInfo:
         return ip in self.addresses or any(IPv4Address(ip) in network for network in self.pods)
 
 
-@dataclass(frozen=True, slots=True)
-class PortTable:
+class PortTable(Struct, frozen=True):
     """One port of a Service with the endpoints that traffic policies leave to whom."""
 
     service_port: ServicePort
@@ -116,8 +114,7 @@ class PortTable:
         return self.by_node.get(node, ())
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceTable:
+class ServiceTable(Struct, frozen=True):
     """One Service as the proxy serves it."""
 
     key: Key

@@ -3,8 +3,9 @@
 Stands for the kubelet's pod lifecycle event generator (PLEG) on the one side and kuberuntime's podActions on the other.
 """
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from minikube_py.apimachinery.meta import Object
 from minikube_py.kubelet.probes import ProbeKind
@@ -30,23 +31,20 @@ __all__ = [
 # Events
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(Struct, frozen=True):
     """The pod has its sandbox: an address and a network namespace."""
 
     pod_ip: str
     host_ip: str
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """A container's program is up, or has ended before it said so."""
 
     container: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(Struct, frozen=True):
     container: str
     code: int
     message: str = ""
@@ -54,8 +52,7 @@ class Exited:
     """Empty: Completed for 0, Error otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartFailed:
+class StartFailed(Struct, frozen=True):
     """A container can't be started: `ErrImagePull`, `CreateContainerConfigError`, …"""
 
     container: str
@@ -63,8 +60,7 @@ class StartFailed:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Probed:
+class Probed(Struct, frozen=True):
     container: str
     kind: ProbeKind
     success: bool | None
@@ -75,20 +71,17 @@ class Probed:
     """The restart count of the instance that was probed: a late result says nothing about its successor."""
 
 
-@dataclass(frozen=True, slots=True)
-class PodChanged:
+class PodChanged(Struct, frozen=True):
     """The stored pod changed: labels, readiness gates' conditions, ephemeral containers."""
 
     pod: Object
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """A deadline has passed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terminate:
+class Terminate(Struct, frozen=True):
     """The pod is being deleted or evicted: containers end one by one and none comes back."""
 
 
@@ -97,8 +90,7 @@ Event: TypeAlias = Begin | Started | Exited | StartFailed | Probed | PodChanged 
 # Commands
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """Start a container; `attempt` counts its restarts."""
 
     container: str
@@ -107,8 +99,7 @@ class Start:
     """False for what was pulled in this pod before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(Struct, frozen=True):
     """End a running container gracefully; `Exited` follows."""
 
     container: str
@@ -116,20 +107,17 @@ class Kill:
     """Seconds; None: the pod's terminationGracePeriodSeconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class KillPod:
+class KillPod(Struct, frozen=True):
     """End all containers gracefully: sidecars after the others, the last one first."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunProbe:
+class RunProbe(Struct, frozen=True):
     container: str
     kind: ProbeKind
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(Struct, frozen=True):
     """Record an event; `container` names the one it is about."""
 
     type: str

@@ -7,9 +7,10 @@ Source: https://kubernetes.io/docs/concepts/storage/volumes/
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
@@ -37,8 +38,7 @@ class File(NamedTuple):
     mode: int
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(Struct, frozen=True):
     """One volume of a pod."""
 
     place: Place = Place.POD

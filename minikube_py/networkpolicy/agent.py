@@ -12,8 +12,9 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from minikube_py.aiokit.clock import Clock
 from minikube_py.apimachinery import meta
@@ -50,8 +51,7 @@ _LOG_EVERY = 1.0
 """Seconds between two log lines about the same flow: a client that retries in a loop must not fill the log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Denial:
+class Denial(Struct, frozen=True):
     """One denied connection attempt."""
 
     time: float

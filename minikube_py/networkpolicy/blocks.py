@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple, Self
 
+from msgspec import Struct
+
 from minikube_py.cni.addresses import Addresses
 
 __all__ = ["Forms", "IPBlock", "Range", "StandIns"]
@@ -103,8 +105,7 @@ class Range(NamedTuple):
     """The first address of what it stands for; the range itself where nothing is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class StandIns:
+class StandIns(Struct, frozen=True):
     """The rule of forms for one cluster."""
 
     ranges: tuple[Range, ...]

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from msgspec import Struct
+
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.cni.addresses import Addresses
@@ -32,14 +34,12 @@ _MEMO_LIMIT = 1 << 17
 """Verdicts kept: 131,072 of about 300 bytes; a scan of the whole address range can't fill the memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     name: str
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class AdminRule:
+class AdminRule(Struct, frozen=True):
     """One rule of an admin policy that has the pod as its subject."""
 
     policy: AdminPolicy
@@ -47,8 +47,7 @@ class AdminRule:
     rule: Rule
 
 
-@dataclass(frozen=True, slots=True)
-class Numbered:
+class Numbered(Struct, frozen=True):
     """One rule of a NetworkPolicy that selects the pod."""
 
     order: int
@@ -100,8 +99,7 @@ class Side:
         return [numbered for _, numbered in sorted(covering.items())]
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(Struct, frozen=True):
     """Both directions of one identity."""
 
     ingress: Side

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
+from msgspec import Struct
+
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 
@@ -52,8 +54,7 @@ class Identity:
         return ",".join(f"{key}={value}" for key, value in sorted(self.labels.items()) if key not in _NOISE)
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """One pod at one address."""
 
     ip: str

@@ -16,9 +16,10 @@ https://network-policy-api.sigs.k8s.io/api-overview/ (v1alpha1). Left out: `doma
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from msgspec import Struct
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.labels import EVERYTHING, Selector
@@ -58,8 +59,7 @@ class Action(Enum):
     PASS = "Pass"
 
 
-@dataclass(frozen=True, slots=True)
-class PortRule:
+class PortRule(Struct, frozen=True):
     """One entry of `ports`: a number, a range, a name of the destination pod's, or (all unset) every port."""
 
     protocol: str = "TCP"
@@ -87,8 +87,7 @@ class PortRule:
         return f"{self.protocol} {self.first}" + (f"-{self.last}" if self.last not in (None, self.first) else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """One entry of `from` or `to`: pods by namespace and label, or addresses, or (admin policies) nodes."""
 
     namespace: str | None = None
@@ -135,8 +134,7 @@ def _words(selector: Selector, everything: str) -> str:
     return str(selector) if selector.requirements else everything
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """One rule: some peer and some port must both match."""
 
     peers: tuple[Peer, ...] | None = None
@@ -158,8 +156,7 @@ class Rule:
         return f"{direction.preposition} {peers} on {self.ports_text}"
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """A NetworkPolicy. `ingress` or `egress` None: it says nothing about that direction."""
 
     namespace: str
@@ -178,8 +175,7 @@ class Policy:
         return f"{self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class AdminPolicy:
+class AdminPolicy(Struct, frozen=True):
     """An AdminNetworkPolicy, or with `baseline` the cluster's BaselineAdminNetworkPolicy."""
 
     name: str

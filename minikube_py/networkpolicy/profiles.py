@@ -9,8 +9,9 @@ Images and labels are those of the plugins' release manifests for Kubernetes 1.3
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
+
+from msgspec import Struct, field
 
 __all__ = ["DEFAULT", "PROFILES", "Deny", "Profile", "SystemPods", "profile"]
 
@@ -24,8 +25,7 @@ class Deny(Enum):
     """Connection refused at once (iptables REJECT)."""
 
 
-@dataclass(frozen=True, slots=True)
-class SystemPods:
+class SystemPods(Struct, frozen=True):
     """One workload of the plugin in kube-system."""
 
     name: str
@@ -38,8 +38,7 @@ class SystemPods:
     host_network: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Struct, frozen=True):
     """One value of `networking.cni`."""
 
     name: str

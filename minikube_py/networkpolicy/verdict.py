@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from minikube_py.cni.types import Verdict
 from minikube_py.networkpolicy.policy import Direction
 
 __all__ = ["Decision", "Opinion"]
 
 
-@dataclass(frozen=True, slots=True)
-class Opinion:
+class Opinion(Struct, frozen=True):
     """What one direction says of a flow."""
 
     direction: Direction

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.scheduler import preemption
@@ -18,8 +20,7 @@ from minikube_py.scheduler.scores import best
 __all__ = ["Binding", "Preemption", "Unschedulable", "choose"]
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     node: str
 
 

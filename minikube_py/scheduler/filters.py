@@ -6,8 +6,9 @@ Source: k8s.io/kubernetes/pkg/scheduler/framework/plugins.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from minikube_py.kinds import placement
 from minikube_py.scheduler.nodes import NodeInfo
@@ -26,8 +27,7 @@ Domain = tuple[str, str]
 """A topology key and a value of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(Struct, frozen=True):
     """What the filters need to know beyond one node; computed once per pod."""
 
     affine: Mapping[AffinityTerm, frozenset[str]]

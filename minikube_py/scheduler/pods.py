@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
+
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.labels import EVERYTHING, Operator, Requirement, Selector
 from minikube_py.apimachinery.meta import Key, Object
@@ -19,8 +21,7 @@ Amounts = Mapping[str, int]
 """Resource → milli-cores for cpu, whole units for all else."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostPort:
+class HostPort(Struct, frozen=True):
     ip: str
     protocol: str
     port: int
@@ -33,8 +34,7 @@ class HostPort:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class AffinityTerm:
+class AffinityTerm(Struct, frozen=True):
     """One podAffinity or podAntiAffinity term."""
 
     topology_key: str
@@ -52,8 +52,7 @@ class AffinityTerm:
         return self.selector.matches(pod.labels)
 
 
-@dataclass(frozen=True, slots=True)
-class SpreadConstraint:
+class SpreadConstraint(Struct, frozen=True):
     """One topologySpreadConstraint."""
 
     topology_key: str
