@@ -2,8 +2,11 @@
 
 import http.client
 import json
+import math
 import ssl
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -31,6 +34,7 @@ class Client:
         self._context = ssl.create_default_context(cafile=facts["ca"])
         self.registry = Registry()
 
+    @contextmanager
     def open(
         self,
         method: str,
@@ -39,23 +43,29 @@ class Client:
         body: bytes | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
-    ) -> http.client.HTTPResponse:
-        """Send one request; return the response unread."""
-        connection = http.client.HTTPSConnection(self._host, self._port, context=self._context)
-        target = path + (f"?{urlencode(query)}" if query else "")
-        headers = {"Authorization": f"Bearer {self._token}", "Accept": accept}
-        if body is not None:
-            headers["Content-Type"] = content_type
-        try:
-            connection.request(method, target, body, headers)
-            response = connection.getresponse()
-        except OSError as error:
-            raise Failure(
-                f"the API server at {self._host}:{self._port} does not answer: {error}", ExitCode.NO_CLUSTER
-            ) from None
-        if response.status >= 400:
-            raise _status_error(response)
-        return response
+        patience: float | None = None,
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Send one request; the block has the response, unread.
+
+        Reading from it raises TimeoutError where nothing comes for `patience` seconds (default: never).
+        """
+        connection = http.client.HTTPSConnection(self._host, self._port, context=self._context, timeout=patience)
+        with closing(connection):
+            target = path + (f"?{urlencode(query)}" if query else "")
+            headers = {"Authorization": f"Bearer {self._token}", "Accept": accept}
+            if body is not None:
+                headers["Content-Type"] = content_type
+            try:
+                connection.request(method, target, body, headers)
+                response = connection.getresponse()
+            except OSError as error:
+                raise Failure(
+                    f"the API server at {self._host}:{self._port} does not answer: {error}", ExitCode.NO_CLUSTER
+                ) from None
+            with response:
+                if response.status >= 400:
+                    raise _status_error(response)
+                yield response
 
     def connection(self) -> tuple[str, str, ssl.SSLContext]:
         """Return URL, token and TLS context, for a client that speaks WebSocket."""
@@ -88,6 +98,36 @@ class Client:
                 return None
             raise
         return found
+
+    def watch(
+        self, kind: Kind, name: str, namespace: str = "", *, seconds: float = math.inf
+    ) -> Iterator[Object | None]:
+        """Yield one object as it is now and after each change, None while it doesn't exist; end after `seconds`."""
+        path, query = self.path(kind, namespace), {"fieldSelector": f"metadata.name={name}"}
+        deadline = time.monotonic() + seconds
+        while True:
+            listed = self.request("GET", path, query=query)
+            yield next(iter(listed["items"]), None)
+            if (left := deadline - time.monotonic()) <= 0:
+                return
+            since = {"watch": "true", "resourceVersion": listed["metadata"]["resourceVersion"]}
+            patience = None if left == math.inf else left
+            if patience is not None:
+                since["timeoutSeconds"] = str(math.ceil(left))
+            with self.open("GET", path, query={**query, **since}, patience=patience) as response:
+                yield from _changes(response)
+
+
+def _changes(response: http.client.HTTPResponse) -> Iterator[Object | None]:
+    """Yield the objects of a watch until it ends, for whatever reason: whoever wants to know lists again."""
+    try:
+        for line in response:
+            event = json.loads(line)
+            if event["type"] == "ERROR":  # such as 410: the revision is too old
+                return
+            yield None if event["type"] == "DELETED" else event["object"]
+    except (OSError, http.client.HTTPException):
+        return
 
 
 def _status_error(response: http.client.HTTPResponse) -> StatusError:

@@ -4,9 +4,9 @@ Over the same API as the real one; the flags are kubectl's, as far as they go.
 """
 
 import json
+import math
 import re
 import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -16,11 +16,12 @@ import click
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.errors import StatusError
+from minikube_py.apimachinery.meta import Object
 from minikube_py.cli.api import Client, RemoteView
 from minikube_py.cli.console import ExitCode, Failure, table
 from minikube_py.cli.up import duration
 from minikube_py.cluster.targets import Target, UnknownTarget, kind_named
-from minikube_py.cluster.waiting import not_ready
+from minikube_py.cluster.waiting import lacking
 from minikube_py.kinds.kind import Kind
 
 __all__ = ["run"]
@@ -294,8 +295,11 @@ def _delete(
             (kind, name, where, answer.get("metadata", {}).get("uid") or answer.get("details", {}).get("uid"))
         )
     for kind, name, where, uid in deleted if wait else ():
-        while (left := client.get(kind.resource, name, where if kind.namespaced else "")) and meta.uid(left) == uid:
-            time.sleep(0.05)
+        _until(client, kind, name, where, partial(_not_gone, uid))
+
+
+def _not_gone(uid: str | None, obj: Object | None) -> str | None:
+    return f"{meta.name(obj)} still exists" if obj and uid in (None, meta.uid(obj)) else None
 
 
 @_kubectl.command("scale")
@@ -323,14 +327,12 @@ def _wait(client: Client, namespace: str, wanted: str, timeout: float, words: tu
         raise Failure("built in are --for=delete and --for=condition=NAME; kubectl has more", ExitCode.USAGE)
     for kind, name in _named(client, words):
         target = Target(kind.resource, name, namespace if kind.namespaced else "")
-
-        def unmet(view: RemoteView, target: Target = target) -> str | None:
-            if condition is None:
-                return f"{target} still exists" if view.get(target.resource, target.name, target.namespace) else None
-            return not_ready(view, target, None, condition)
-
-        _until(client, unmet, timeout)
+        unmet = partial(lacking, target, condition=condition) if condition else partial(_not_gone, None)
+        _until(client, kind, name, namespace, unmet, timeout)
         click.echo(f"{_printed(kind)}/{name} " + ("condition met" if condition else "deleted"))
+
+
+_ROLLED_OUT = ("deployments.apps", "daemonsets.apps", "statefulsets.apps")
 
 
 @_kubectl.command("rollout")
@@ -342,14 +344,24 @@ def _rollout(client: Client, namespace: str, timeout: float, words: tuple[str, .
     if not words or words[0] != "status":
         raise Failure("built in is: rollout status; the rest of rollout needs kubectl", ExitCode.USAGE)
     for kind, name in _named(client, words[1:]):
+        if kind.resource not in _ROLLED_OUT:
+            raise Failure(f"no status viewer has been implemented for {kind.kind}")
         target = Target(kind.resource, name, namespace)
-        _until(client, partial(not_ready, target=target, ready=None, condition=None), timeout)
+        _until(client, kind, name, namespace, partial(lacking, target), timeout)
         click.echo(f'{kind.kind.lower()} "{name}" successfully rolled out')
 
 
-def _until(client: Client, unmet: Callable[[RemoteView], str | None], timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while (missing := unmet(RemoteView(client))) is not None:
-        if time.monotonic() > deadline:
-            raise Failure(f"timed out waiting for the condition: {missing}")
-        time.sleep(0.05)
+def _until(
+    client: Client,
+    kind: Kind,
+    name: str,
+    namespace: str,
+    unmet: Callable[[Object | None], str | None],
+    timeout: float = math.inf,
+) -> None:
+    """Return once `unmet` finds nothing missing in an object, which is None while it doesn't exist."""
+    missing: str | None = None
+    for obj in client.watch(kind, name, namespace, seconds=timeout):
+        if (missing := unmet(obj)) is None:
+            return
+    raise Failure(f"timed out waiting for the condition: {missing}")

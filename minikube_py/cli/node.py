@@ -6,7 +6,7 @@ Every verb is a write to a Node object, so kubectl can do the same (`cluster/mac
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +14,13 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.cli.console import ExitCode, Failure, note, step
 from minikube_py.cli.selection import cluster_option, selected
 
+if TYPE_CHECKING:
+    from minikube_py.cli.api import Client
+
 __all__ = ["command"]
 
 _POLL = 0.05
-"""Seconds between two looks: the API server is another process."""
+"""Seconds between two requests for an eviction that a budget refuses: as kubectl drain, it is asked again."""
 
 
 @click.group("node")
@@ -57,11 +60,11 @@ class _Nodes:
         return node
 
     def until_ready(self, name: str, wanted: str, patience: float) -> None:
-        deadline = time.monotonic() + patience
-        while (have := _ready(self.get(name))) != wanted:
-            if time.monotonic() > deadline:
-                raise Failure(f"node {name} has Ready={have or 'unset'} after {patience:g} s", ExitCode.TIMEOUT)
-            time.sleep(_POLL)
+        have = ""
+        for node in self.client.watch(self.client.registry.by_resource("nodes"), name, seconds=patience):
+            if (have := _ready(node or {})) == wanted:
+                return
+        raise Failure(f"node {name} has Ready={have or 'unset'} after {patience:g} s", ExitCode.TIMEOUT)
 
     def change(self, name: str, change: Callable[[Object], None]) -> None:
         node = self.get(name)
@@ -175,13 +178,11 @@ def _unschedulable(nodes: _Nodes, node: str, value: bool | None) -> None:
 def drain(name: str, patience: float, node: str) -> None:
     """Cordon a node and evict its pods within their PodDisruptionBudgets; DaemonSets' pods stay."""
     from minikube_py.apimachinery import meta
-    from minikube_py.apimachinery.errors import StatusError
     from minikube_py.cluster.nodes import leaves
 
     nodes = _Nodes(name)
     client = nodes.client
     _unschedulable(nodes, node, True)
-    pods = client.registry.by_resource("pods")
     deadline = time.monotonic() + patience
     left = {
         meta.uid(pod): pod for pod in client.list("pods", None, fieldSelector=f"spec.nodeName={node}") if leaves(pod)
@@ -191,20 +192,10 @@ def drain(name: str, patience: float, node: str) -> None:
     while left:
         for uid, pod in list(left.items()):
             if uid not in evicted:
-                about = {"name": meta.name(pod), "namespace": meta.namespace(pod)}
-                eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": about}
-                path = f"{client.path(pods, meta.namespace(pod), meta.name(pod))}/eviction"
-                try:
-                    client.request("POST", path, body=json.dumps(eviction).encode())
-                    evicted.add(uid)
-                except StatusError as error:
-                    if error.code == 404:
-                        evicted.add(uid)
-                    elif error.code == 429:
-                        refused = f"; pod {meta.namespace(pod)}/{meta.name(pod)}: {error.message}"
-                        continue
-                    else:
-                        raise Failure(error.message) from None
+                if why := _refusal(client, pod):
+                    refused = f"; pod {meta.namespace(pod)}/{meta.name(pod)}: {why}"
+                    continue
+                evicted.add(uid)
             found = client.get("pods", meta.name(pod), meta.namespace(pod))
             if found is None or meta.uid(found) != uid:
                 del left[uid]
@@ -215,3 +206,21 @@ def drain(name: str, patience: float, node: str) -> None:
                 raise Failure(f"node {node} is not drained after {patience:g} s: {names}{refused}", ExitCode.TIMEOUT)
             time.sleep(_POLL)
     step(f"node/{node} drained")
+
+
+def _refusal(client: "Client", pod: Object) -> str:
+    """Ask for a pod's eviction; return why its budget refuses that now, or "" if it goes or is gone."""
+    from minikube_py.apimachinery import meta
+    from minikube_py.apimachinery.errors import StatusError
+
+    about = {"name": meta.name(pod), "namespace": meta.namespace(pod)}
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": about}
+    path = client.path(client.registry.by_resource("pods"), meta.namespace(pod), meta.name(pod))
+    try:
+        client.request("POST", f"{path}/eviction", body=json.dumps(eviction).encode())
+    except StatusError as error:
+        if error.code == 429:
+            return error.message
+        if error.code != 404:
+            raise Failure(error.message) from None
+    return ""

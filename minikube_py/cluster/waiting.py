@@ -9,7 +9,7 @@ from minikube_py.client.api import API, Event, View
 from minikube_py.cluster.problems import problems
 from minikube_py.cluster.targets import Target, is_ready, pods_of
 
-__all__ = ["WaitHopeless", "WaitTimeout", "hopeless", "not_ready", "unready_workloads", "until"]
+__all__ = ["WaitHopeless", "WaitTimeout", "hopeless", "lacking", "not_ready", "unready_workloads", "until"]
 
 WORKLOADS = ("deployments.apps", "statefulsets.apps", "daemonsets.apps", "replicasets.apps", "replicationcontrollers")
 
@@ -73,23 +73,27 @@ def hopeless(view: View) -> str | None:
 def not_ready(view: View, target: Target, ready: int | None, condition: str | None) -> str | None:
     """Return what is missing for `target` to be ready (or to have `ready` ready pods, or a condition), or None."""
     obj = view.get(target.resource, target.name, target.namespace)
-    if obj is None:
-        return (
-            f"{target} does not exist in namespace {target.namespace}"
-            if target.namespace
-            else f"{target} does not exist"
-        )
-    if condition is not None:
-        return _condition(target, obj, condition)
-    if target.resource == "pods":
-        return _pod(obj)
-    if target.resource in WORKLOADS or target.resource == "jobs.batch":
-        return _workload(view, target, obj, ready)
-    if target.resource == "services":
+    if obj is not None and condition is None and target.resource == "services":
         pods = [pod for pod in pods_of(view, target) if is_ready(pod)]
         wanted = 1 if ready is None else ready
         if meta.spec(obj).get("selector") and len(pods) < wanted:
             return f"{target} has {len(pods)} of {wanted} ready endpoints"
+    return lacking(target, obj, ready, condition)
+
+
+def lacking(target: Target, obj: Object | None, ready: int | None = None, condition: str | None = None) -> str | None:
+    """Return what `target`, stored as `obj`, says of itself that it lacks to be ready, or None."""
+    if obj is None:
+        where = f" in namespace {target.namespace}" if target.namespace else ""
+        return f"{target} does not exist{where}"
+    if condition is not None:
+        return _condition(target, obj, condition)
+    if target.resource == "pods":
+        return _pod(obj)
+    if target.resource == "jobs.batch":
+        return _condition(target, obj, "Complete")
+    if target.resource in WORKLOADS:
+        return _workload(target, obj, ready)
     return None
 
 
@@ -110,10 +114,8 @@ def _pod(pod: Object) -> str | None:
     return f"pod/{meta.name(pod)} is {meta.status(pod).get('phase', 'Pending')} and not Ready"
 
 
-def _workload(view: View, target: Target, obj: Object, ready: int | None) -> str | None:
+def _workload(target: Target, obj: Object, ready: int | None) -> str | None:
     spec, status = meta.spec(obj), meta.status(obj)
-    if target.resource == "jobs.batch":
-        return _condition(target, obj, "Complete")
     if target.resource == "daemonsets.apps":
         wanted, have = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
     else:
