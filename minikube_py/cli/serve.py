@@ -28,7 +28,7 @@ __all__ = ["Options", "serve"]
 _GARBAGE = (50_000, 100, 20)
 """Collector thresholds of this process, which is ours alone. A cluster keeps nearly all that it makes, and Python's own
 (700, 10, 10) look at it again and again: a thousand pods take half as long again, four thousand twice as long. What has
-survived one look is looked at again after five million more: with one million, ten thousand pods take a tenth longer."""
+survived one look is looked at again after five million more: with one, ten thousand pods take a tenth longer."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
