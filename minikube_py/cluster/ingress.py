@@ -20,7 +20,7 @@ from minikube_py.ingress.flavors import Flavor, flavor
 from minikube_py.ingress.gateway import provision
 from minikube_py.ingress.gateway import server as gateway_server
 from minikube_py.ingress.gateway.agent import GatewayReconciler
-from minikube_py.ingress.tls import CertificateAuthority
+from minikube_py.ingress.tls.certificates import CertificateAuthority
 
 __all__ = ["addresses", "agents", "gateway_class", "objects", "programs"]
 

@@ -24,7 +24,7 @@ from minikube_py.cluster.why import Hop, Why, hops_from
 from minikube_py.cni.types import Flow
 from minikube_py.ingress.explain import Walk, explain, farthest
 from minikube_py.ingress.flavors import flavor
-from minikube_py.ingress.sources import GATEWAY_CLASSES, GATEWAY_RESOURCES, GATEWAYS, RESOURCES, Sources
+from minikube_py.ingress.rules.sources import GATEWAY_CLASSES, GATEWAY_RESOURCES, GATEWAYS, RESOURCES, Sources
 
 if TYPE_CHECKING:
     from minikube_py.cluster.local import LocalCluster

@@ -12,14 +12,14 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client import API, Action, Emit, Event, UpdateStatus, View
 from minikube_py.client import Agent as ReconcilerAgent
-from minikube_py.ingress.backends import service_port
-from minikube_py.ingress.classes import claim
-from minikube_py.ingress.compile import Rules, TLSHost, compile_rules
 from minikube_py.ingress.flavors.flavor import Flavor
 from minikube_py.ingress.flavors.nginx import FLAVOR as NGINX
 from minikube_py.ingress.router import BackendKey
-from minikube_py.ingress.sources import CONFIG_MAPS, INGRESS_CLASSES, INGRESSES, SECRETS, SERVICES, Sources
-from minikube_py.ingress.tls import pair_of
+from minikube_py.ingress.rules.backends import service_port
+from minikube_py.ingress.rules.classes import claim
+from minikube_py.ingress.rules.compile import Rules, TLSHost, compile_rules
+from minikube_py.ingress.rules.sources import CONFIG_MAPS, INGRESS_CLASSES, INGRESSES, SECRETS, SERVICES, Sources
+from minikube_py.ingress.tls.certificates import pair_of
 
 __all__ = ["Agent", "IngressReconciler", "ResourceReconciler"]
 

@@ -10,8 +10,6 @@ from urllib.parse import SplitResult
 
 from minikube_py.apimachinery import meta, names
 from minikube_py.apimachinery.meta import Key
-from minikube_py.ingress.classes import claim
-from minikube_py.ingress.compile import Rules, compile_rules, compile_table
 from minikube_py.ingress.flavors import Flavor
 from minikube_py.ingress.options import Answer, Call, Subrequest
 from minikube_py.ingress.router import (
@@ -25,9 +23,11 @@ from minikube_py.ingress.router import (
     normalize_host,
     normalize_path,
 )
-from minikube_py.ingress.sni import by_host
-from minikube_py.ingress.sources import INGRESS_CLASSES, INGRESSES, Sources
-from minikube_py.ingress.tls import choose
+from minikube_py.ingress.rules.classes import claim
+from minikube_py.ingress.rules.compile import Rules, compile_rules, compile_table
+from minikube_py.ingress.rules.sources import INGRESS_CLASSES, INGRESSES, Sources
+from minikube_py.ingress.tls.certificates import choose
+from minikube_py.ingress.tls.sni import by_host
 
 __all__ = ["Step", "Walk", "answered_here", "explain", "farthest", "nearest_hosts", "to_the_pods"]
 

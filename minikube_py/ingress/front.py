@@ -1,4 +1,4 @@
-"""The server of one listener: fast connections (`caller`), aiohttp with our limits and pages behind them; HTTP/2."""
+"""One listener: HTTP/1.1 by `http1.caller`, behind it aiohttp with our limits and pages; HTTP/2 by `http2.caller`."""
 
 import asyncio
 import logging
@@ -11,13 +11,13 @@ from aiohttp.web_server import Server
 
 from minikube_py.aiokit.clock import Clock, Timer
 from minikube_py.cni.live import retracked
-from minikube_py.ingress.caller import Caller
-from minikube_py.ingress.proxy import Proxy
+from minikube_py.ingress.http1.caller import Caller
+from minikube_py.ingress.proxy.proxy import Proxy
 from minikube_py.ingress.router import Endpoint
 
 if TYPE_CHECKING:
-    from minikube_py.ingress.callers2 import Connection2
-    from minikube_py.ingress.passthrough import Door
+    from minikube_py.ingress.http2.caller import Connection2
+    from minikube_py.ingress.tls.passthrough import Door
 
 __all__ = ["Front"]
 
@@ -106,7 +106,7 @@ class Front(Server):
         return self.http1() if tls is None or tls.selected_alpn_protocol() != "h2" else self.http2()
 
     def http2(self) -> Any:
-        from minikube_py.ingress.callers2 import Connection2  # 40 ms, for whoever asks for it first
+        from minikube_py.ingress.http2.caller import Connection2  # 40 ms, for whoever asks for it first
 
         self._watch()
         return Connection2(self)

@@ -183,7 +183,7 @@ class Options:
     secure_filters: tuple[Filter, ...] = field(init=False, compare=False, default=())
     """Those that concern requests over HTTPS, too: no redirect to HTTPS."""
     simple: bool = field(init=False, compare=False, default=False)
-    """The fast path may serve requests (`ingress.caller`)."""
+    """The fast path may serve requests (`http1.caller`)."""
 
     def __post_init__(self) -> None:
         wanting = (

@@ -267,7 +267,7 @@ class Paths:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoutingTable:
-    """An immutable snapshot: rules and backends. `ingress.compile` builds it; the proxy swaps one for the next."""
+    """An immutable snapshot: rules and backends. `rules.compile` builds it; the proxy swaps one for the next."""
 
     hosts: Mapping[str, Paths] = field(default_factory=dict)
     """Exact host → its locations."""

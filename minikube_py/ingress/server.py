@@ -23,13 +23,13 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client import API, Change, Event
 from minikube_py.images.container import Container, Main
-from minikube_py.ingress.compile import Rules, compile_backends, compile_rules, compile_table
 from minikube_py.ingress.flavors.flavor import Flavor
 from minikube_py.ingress.flavors.nginx import FLAVOR as NGINX
 from minikube_py.ingress.options import DEFAULTS, Options
 from minikube_py.ingress.router import BackendKey, Endpoint, RoutingTable, Upstream
-from minikube_py.ingress.sources import CONFIG_MAPS, INGRESSES, RESOURCES, SECRETS, SERVICES, SLICES, Sources
-from minikube_py.ingress.tls import CertificateAuthority
+from minikube_py.ingress.rules.compile import Rules, compile_backends, compile_rules, compile_table
+from minikube_py.ingress.rules.sources import CONFIG_MAPS, INGRESSES, RESOURCES, SECRETS, SERVICES, SLICES, Sources
+from minikube_py.ingress.tls.certificates import CertificateAuthority
 
 __all__ = ["CONTROLLER", "GRACE", "KEEP_ALIVE", "Listen", "Tables", "program"]
 
@@ -187,9 +187,9 @@ def program(
 
         from minikube_py.ingress import health
         from minikube_py.ingress.front import Front
-        from minikube_py.ingress.passthrough import Door
-        from minikube_py.ingress.proxy import Proxy
-        from minikube_py.ingress.tls import Certificates
+        from minikube_py.ingress.proxy.proxy import Proxy
+        from minikube_py.ingress.tls.certificates import Certificates
+        from minikube_py.ingress.tls.passthrough import Door
 
         scope = TaskScope(f"ingress {container.pod.name}")
         backend = default_backend

@@ -23,7 +23,7 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.apimachinery.names import nearest
 from minikube_py.ingress.annotations.draft import PREFIX, Draft
 from minikube_py.ingress.options import DEFAULTS, Options
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.sources import Sources
 
 __all__ = ["PREFIX", "Draft", "known", "read"]
 

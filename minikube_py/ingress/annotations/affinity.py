@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from email.utils import formatdate
 
 from minikube_py.ingress.annotations.draft import Draft
-from minikube_py.ingress.balancer import cookie_value
 from minikube_py.ingress.options import Call, Headers, Phase
+from minikube_py.ingress.proxy.balancer import cookie_value
 from minikube_py.ingress.router import cookie
 
 __all__ = ["NAMES", "PHASE", "Stick", "apply", "stick"]

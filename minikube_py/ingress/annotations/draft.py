@@ -10,7 +10,7 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.ingress.options import Filter, Options, ResponseFilter
 from minikube_py.ingress.router import BackendKey, Canary
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.sources import Sources
 
 __all__ = ["PREFIX", "Draft"]
 

@@ -16,9 +16,9 @@ from minikube_py.ingress.annotations.affinity import Stick, stick
 from minikube_py.ingress.annotations.whitelist_source_range import AllowSources
 from minikube_py.ingress.flavors.flavor import Flavor, HTTPSRedirect, OnlyScheme, ignore
 from minikube_py.ingress.options import Answer, Call, Options, Phase
-from minikube_py.ingress.pages import Style
+from minikube_py.ingress.proxy.pages import Style
 from minikube_py.ingress.router import PathType
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.sources import Sources
 
 _KNOWN = (
     "scheme", "target-type", "listen-ports", "ssl-redirect", "certificate-arn", "inbound-cidrs", "backend-protocol",

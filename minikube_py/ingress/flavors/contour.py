@@ -22,10 +22,10 @@ from minikube_py.ingress.flavors.flavor import (
     literal,
 )
 from minikube_py.ingress.options import Options
-from minikube_py.ingress.pages import Style
+from minikube_py.ingress.proxy.pages import Style
 from minikube_py.ingress.resources import httpproxy
 from minikube_py.ingress.router import PathType
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.sources import Sources
 from minikube_py.kinds.controllerkinds import definitions
 
 _KNOWN = (

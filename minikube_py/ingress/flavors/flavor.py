@@ -9,9 +9,9 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.annotations import Draft
 from minikube_py.ingress.annotations import read as read_nginx
 from minikube_py.ingress.options import DEFAULTS, Answer, Call, Headers, Options, Phase
-from minikube_py.ingress.pages import NGINX, Style
+from minikube_py.ingress.proxy.pages import NGINX, Style
 from minikube_py.ingress.router import PathType
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.sources import Sources
 from minikube_py.ingress.urls import location
 from minikube_py.kinds.controllerkinds import resource
 

@@ -10,10 +10,10 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.annotations import Draft
 from minikube_py.ingress.flavors.flavor import Flavor, Latency, SetHeaders, envoy_page
 from minikube_py.ingress.options import Options
-from minikube_py.ingress.pages import Style
+from minikube_py.ingress.proxy.pages import Style
 from minikube_py.ingress.resources import virtualservice
 from minikube_py.ingress.router import PathType
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.sources import Sources
 from minikube_py.kinds.controllerkinds import definitions
 
 

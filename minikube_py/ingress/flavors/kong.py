@@ -14,10 +14,10 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.annotations import Draft
 from minikube_py.ingress.flavors.flavor import Flavor, HTTPSRedirect, Latency, SetHeaders, ignore, literal
 from minikube_py.ingress.options import Answer, Call, Options, Phase
-from minikube_py.ingress.pages import Style
+from minikube_py.ingress.proxy.pages import Style
 from minikube_py.ingress.resources import kongplugin
 from minikube_py.ingress.router import PathType
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.sources import Sources
 from minikube_py.kinds.controllerkinds import definitions
 
 _PAGES = {

@@ -12,10 +12,10 @@ from minikube_py.ingress.annotations import Draft
 from minikube_py.ingress.annotations.affinity import Stick, stick
 from minikube_py.ingress.flavors.flavor import Flavor, OnlyScheme, ignore, literal
 from minikube_py.ingress.options import Options
-from minikube_py.ingress.pages import Style
+from minikube_py.ingress.proxy.pages import Style
 from minikube_py.ingress.resources import ingressroute, middleware
 from minikube_py.ingress.router import PathType
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.sources import Sources
 from minikube_py.kinds.controllerkinds import definitions
 
 _PAGES = {404: "404 page not found", 503: "no available server", 502: "Bad Gateway", 504: "Gateway Timeout"}

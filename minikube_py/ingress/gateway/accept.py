@@ -13,9 +13,9 @@ from minikube_py.aiokit.clock import Timer
 from minikube_py.cni.live import retracked
 from minikube_py.ingress.front import Front
 from minikube_py.ingress.gateway.table import Shares
-from minikube_py.ingress.passthrough import Door
 from minikube_py.ingress.router import Upstream
 from minikube_py.ingress.server import KEEP_ALIVE
+from minikube_py.ingress.tls.passthrough import Door
 
 __all__ = ["Either", "Wire"]
 

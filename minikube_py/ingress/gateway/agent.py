@@ -13,7 +13,14 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client import Action, Change, Create, Delete, Event, Update, UpdateStatus, View
 from minikube_py.ingress.gateway import provision
-from minikube_py.ingress.sources import GATEWAY_CLASSES, GATEWAY_RESOURCES, GATEWAY_ROUTES, GATEWAYS, SLICES, Sources
+from minikube_py.ingress.rules.sources import (
+    GATEWAY_CLASSES,
+    GATEWAY_RESOURCES,
+    GATEWAY_ROUTES,
+    GATEWAYS,
+    SLICES,
+    Sources,
+)
 
 if TYPE_CHECKING:
     from minikube_py.ingress.gateway.compile import Compiled

@@ -12,14 +12,14 @@ from typing import Any
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
-from minikube_py.ingress.compile import Rules, TLSHost
 from minikube_py.ingress.gateway.listeners import Listener, intersect, read_listeners
 from minikube_py.ingress.gateway.references import ACCEPTED, GROUP, Condition
 from minikube_py.ingress.gateway.routes import RouteRules, age, read_route
 from minikube_py.ingress.gateway.table import GatewayTable, HostRules, Rule, Shares
 from minikube_py.ingress.router import BackendKey, Upstream
-from minikube_py.ingress.sources import GATEWAY_ROUTES, GATEWAYS, SECRETS, Sources
-from minikube_py.ingress.tls import pair_of
+from minikube_py.ingress.rules.compile import Rules, TLSHost
+from minikube_py.ingress.rules.sources import GATEWAY_ROUTES, GATEWAYS, SECRETS, Sources
+from minikube_py.ingress.tls.certificates import pair_of
 
 __all__ = ["Compiled", "Parent", "RouteKey", "compile_gateway", "parent_of", "route_key"]
 

@@ -6,14 +6,14 @@ from urllib.parse import SplitResult
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
-from minikube_py.ingress.compile import compile_table
 from minikube_py.ingress.explain import Step, Walk, answered_here, nearest_hosts, to_the_pods
 from minikube_py.ingress.gateway import provision
 from minikube_py.ingress.gateway.compile import Compiled, RouteKey, compile_gateway
 from minikube_py.ingress.gateway.table import TYPES, GatewayTable, Rule
 from minikube_py.ingress.router import NoMatch, Upstream, normalize_host, normalize_path
-from minikube_py.ingress.sni import by_host
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.compile import compile_table
+from minikube_py.ingress.rules.sources import Sources
+from minikube_py.ingress.tls.sni import by_host
 
 __all__ = ["explain"]
 

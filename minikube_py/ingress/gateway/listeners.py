@@ -11,8 +11,8 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.ingress.gateway.references import ACCEPTED, GROUP, RESOLVED, Condition, Referrer, granted
-from minikube_py.ingress.sources import NAMESPACES, SECRETS, Sources
-from minikube_py.ingress.tls import pair_of
+from minikube_py.ingress.rules.sources import NAMESPACES, SECRETS, Sources
+from minikube_py.ingress.tls.certificates import pair_of
 
 __all__ = ["PROTOCOLS", "Listener", "intersect", "read_listeners"]
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
-from minikube_py.ingress.backends import service_port
 from minikube_py.ingress.router import BackendKey, Upstream
-from minikube_py.ingress.sources import GRANTS, SERVICES, Sources
+from minikube_py.ingress.rules.backends import service_port
+from minikube_py.ingress.rules.sources import GRANTS, SERVICES, Sources
 
 __all__ = ["ACCEPTED", "GROUP", "RESOLVED", "Backend", "Condition", "Referrer", "backend_of", "granted"]
 

@@ -20,7 +20,7 @@ from minikube_py.ingress.gateway.references import ACCEPTED, RESOLVED, Backend, 
 from minikube_py.ingress.gateway.table import TYPES, Rule, Shares, Wanted
 from minikube_py.ingress.options import Options
 from minikube_py.ingress.router import BackendKey, Location, PathType, Upstream
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.sources import Sources
 from minikube_py.kinds.gateway.httproute import seconds
 
 __all__ = ["RouteRules", "age", "read_route"]

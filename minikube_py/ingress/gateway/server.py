@@ -18,18 +18,18 @@ from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.apimachinery.meta import Key
 from minikube_py.client import API
 from minikube_py.images.container import Container, Main
-from minikube_py.ingress.compile import Rules
-from minikube_py.ingress.pages import Style
+from minikube_py.ingress.proxy.pages import Style
 from minikube_py.ingress.router import RoutingTable, Upstream
+from minikube_py.ingress.rules.compile import Rules
+from minikube_py.ingress.rules.sources import GATEWAY_RESOURCES, Sources
 from minikube_py.ingress.server import GRACE, KEEP_ALIVE, Tables
-from minikube_py.ingress.sources import GATEWAY_RESOURCES, Sources
-from minikube_py.ingress.tls import CertificateAuthority
+from minikube_py.ingress.tls.certificates import CertificateAuthority
 
 if TYPE_CHECKING:
     from minikube_py.ingress.front import Front
     from minikube_py.ingress.gateway.table import GatewayTable, Shares
-    from minikube_py.ingress.proxy import Proxy
-    from minikube_py.ingress.tls import Certificates
+    from minikube_py.ingress.proxy.proxy import Proxy
+    from minikube_py.ingress.tls.certificates import Certificates
 
 __all__ = ["program"]
 
@@ -143,9 +143,9 @@ class _Listeners:
     async def _listen(self, port: int, how: str) -> _Listener:
         from minikube_py.ingress.front import Front
         from minikube_py.ingress.gateway.accept import Either, Wire
-        from minikube_py.ingress.passthrough import Door
-        from minikube_py.ingress.proxy import Proxy
-        from minikube_py.ingress.tls import Certificates
+        from minikube_py.ingress.proxy.proxy import Proxy
+        from minikube_py.ingress.tls.certificates import Certificates
+        from minikube_py.ingress.tls.passthrough import Door
 
         certificates = Certificates(self._authority)
         rules = replace(self.tables.rules, tls=self._table.tls.get(port, {}))

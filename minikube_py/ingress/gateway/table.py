@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
-from minikube_py.ingress.compile import TLSHost
 from minikube_py.ingress.router import (
     BackendKey,
     Location,
@@ -27,7 +26,8 @@ from minikube_py.ingress.router import (
     normalize_host,
     normalize_path,
 )
-from minikube_py.ingress.sni import by_host
+from minikube_py.ingress.rules.compile import TLSHost
+from minikube_py.ingress.tls.sni import by_host
 
 __all__ = ["TYPES", "GatewayTable", "HostRules", "Rule", "Shares", "Wanted"]
 

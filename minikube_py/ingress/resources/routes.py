@@ -2,7 +2,7 @@
 
     host ─► its routes in order, each a predicate ─► weighted backends;   none: the Ingresses' paths
 
-A controller's compile function fills a `Custom`; `ingress.compile` makes one table of it and the Ingresses.
+A controller's compile function fills a `Custom`; `rules.compile` makes one table of it and the Ingresses.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -25,8 +25,8 @@ from minikube_py.ingress.router import (
     normalize_host,
     normalize_path,
 )
-from minikube_py.ingress.sni import by_host
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.sources import Sources
+from minikube_py.ingress.tls.sni import by_host
 
 __all__ = ["Asked", "Custom", "Route", "RoutesTable", "age", "shares"]
 

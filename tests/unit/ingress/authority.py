@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from minikube_py.ingress.tls import context_of
+from minikube_py.ingress.tls.certificates import context_of
 
 
 class Authority:

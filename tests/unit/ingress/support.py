@@ -19,8 +19,8 @@ from minikube_py.cni.addresses import lease_slice
 from minikube_py.images.container import Container, PodInfo
 from minikube_py.ingress.annotations import Draft, read
 from minikube_py.ingress.options import Answer, Call, Subrequest
+from minikube_py.ingress.rules.sources import RESOURCES, Sources
 from minikube_py.ingress.server import Listen, program
-from minikube_py.ingress.sources import RESOURCES, Sources
 
 PREFIX = "nginx.ingress.kubernetes.io/"
 PORT = 8080

@@ -8,9 +8,9 @@ from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.apiserver.operations import Operations
 from minikube_py.client.reconcile import Agent as ReconcilerAgent
 from minikube_py.ingress.agent import Agent, ResourceReconciler
-from minikube_py.ingress.compile import compile_rules
 from minikube_py.ingress.flavors import flavor
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.compile import compile_rules
+from minikube_py.ingress.rules.sources import Sources
 
 from .support import ingress, ingress_class, path, service
 

@@ -15,7 +15,7 @@ import pytest
 from minikube_py.apimachinery import meta
 
 from .support import PORT, World, endpoints, ingress, path, service
-from .test_tls import Authority
+from .tls.test_certificates import Authority
 
 REQUESTS = int(os.environ.get("REQUESTS", "10000"))
 CALLERS = 12

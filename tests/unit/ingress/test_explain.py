@@ -7,7 +7,7 @@ import pytest
 from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.explain import Walk, explain
 from minikube_py.ingress.flavors import flavor
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.sources import Sources
 
 from .support import endpoints, ingress, path, service, sources
 

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from minikube_py.apimachinery.meta import Key, Object
-from minikube_py.ingress.compile import compile_rules
 from minikube_py.ingress.flavors import NAMES, flavor
 from minikube_py.ingress.router import Match
+from minikube_py.ingress.rules.compile import compile_rules
 from minikube_py.kinds.clusterconfig import INGRESS_CONTROLLERS
 
 from .support import World, echo, endpoints, ingress, ingress_class, path, service, sources

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minikube_py.ingress.front import Front
-from minikube_py.ingress.proxy import Proxy
+from minikube_py.ingress.proxy.proxy import Proxy
 
 from .support import World, world
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minikube_py.aiokit.clock import VirtualClock
-from minikube_py.ingress.http1 import BadResponse
-from minikube_py.ingress.pool import Closed, Connection, Pool
+from minikube_py.ingress.http1.messages import BadResponse
+from minikube_py.ingress.http1.pool import Closed, Connection, Pool
 from minikube_py.ingress.router import Endpoint
 
 from .support import World, parse

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from minikube_py.aiokit.clock import VirtualClock
-from minikube_py.ingress import sending
+from minikube_py.ingress.proxy import sending
 
 from .support import World, named
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minikube_py.ingress.balancer import cookie_value
+from minikube_py.ingress.proxy.balancer import cookie_value
 from minikube_py.ingress.router import Endpoint
 
 from ..support import World, answered, call, draft, endpoints, ingress, named, path

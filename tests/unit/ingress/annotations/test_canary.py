@@ -4,7 +4,7 @@ import pytest
 from multidict import CIMultiDict
 
 from minikube_py.apimachinery.meta import Key
-from minikube_py.ingress.compile import compile_rules
+from minikube_py.ingress.rules.compile import compile_rules
 
 from ..support import World, draft, ingress, named, path, sources
 

@@ -6,8 +6,8 @@ import pytest
 from aiohttp import web
 
 from minikube_py.apimachinery.meta import Key
-from minikube_py.ingress.compile import compile_rules
 from minikube_py.ingress.router import BackendKey
+from minikube_py.ingress.rules.compile import compile_rules
 
 from ..support import World, draft, echo, endpoints, ingress, path, service, sources
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from minikube_py.ingress.compile import compile_rules
 from minikube_py.ingress.options import Answer
+from minikube_py.ingress.rules.compile import compile_rules
 
 from ..support import call, ingress, path, sources
 

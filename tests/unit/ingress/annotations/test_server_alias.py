@@ -1,8 +1,8 @@
 """server-alias."""
 
 from minikube_py.apimachinery.meta import Key
-from minikube_py.ingress.compile import compile_rules
 from minikube_py.ingress.router import Match
+from minikube_py.ingress.rules.compile import compile_rules
 
 from ..support import draft, ingress, path, sources
 

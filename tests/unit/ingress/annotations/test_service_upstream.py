@@ -2,8 +2,8 @@
 
 import pytest
 
-from minikube_py.ingress.compile import compile_rules, compile_table
 from minikube_py.ingress.router import Match
+from minikube_py.ingress.rules.compile import compile_rules, compile_table
 
 from ..support import endpoints, ingress, path, service, sources
 

@@ -1,7 +1,7 @@
 """ssl-passthrough."""
 
 from minikube_py.apimachinery.meta import Key
-from minikube_py.ingress.compile import compile_rules
+from minikube_py.ingress.rules.compile import compile_rules
 
 from ..support import ingress, path, sources
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from minikube_py.ingress.compile import compile_rules
 from minikube_py.ingress.router import Match
+from minikube_py.ingress.rules.compile import compile_rules
 
 from ..support import ingress, path, sources
 

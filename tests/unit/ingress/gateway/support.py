@@ -8,7 +8,7 @@ from minikube_py.ingress.gateway.compile import Compiled, compile_gateway
 from minikube_py.ingress.gateway.references import Condition
 from minikube_py.ingress.gateway.table import GatewayTable
 from minikube_py.ingress.router import Match, NoMatch
-from minikube_py.ingress.sources import (
+from minikube_py.ingress.rules.sources import (
     GATEWAYS,
     GRANTS,
     GRPC_ROUTES,

@@ -14,7 +14,7 @@ from minikube_py.client.reconcile import Agent
 from minikube_py.ingress import health
 from minikube_py.ingress.gateway.agent import FEATURES, GatewayReconciler
 from minikube_py.ingress.gateway.provision import objects
-from minikube_py.ingress.sources import GATEWAY_CLASSES, GATEWAYS, ROUTES
+from minikube_py.ingress.rules.sources import GATEWAY_CLASSES, GATEWAYS, ROUTES
 
 from ..support import service
 from .support import GROUP, HTTP, compiled, gateway, made, route, rule

@@ -11,7 +11,7 @@ import pytest
 
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.ingress.router import Match
-from minikube_py.ingress.tls import context_of
+from minikube_py.ingress.tls.certificates import context_of
 
 from ..authority import Authority
 from ..support import PORT, World, echo, endpoints, service

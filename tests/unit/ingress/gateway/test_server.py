@@ -14,8 +14,8 @@ from aiohttp import web
 from minikube_py.apimachinery.meta import Object
 from minikube_py.images.container import Container, PodInfo
 from minikube_py.ingress.gateway.server import program
-from minikube_py.ingress.sources import GATEWAYS
-from minikube_py.ingress.tls import fake_certificate
+from minikube_py.ingress.rules.sources import GATEWAYS
+from minikube_py.ingress.tls.certificates import fake_certificate
 
 from ..support import World, echo, endpoints, parse, service
 from .support import HTTP, gateway, prefix, route, rule

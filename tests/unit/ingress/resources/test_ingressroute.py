@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 from minikube_py.apimachinery.meta import Key, Object
-from minikube_py.ingress.compile import compile_rules
 from minikube_py.ingress.flavors import flavor
 from minikube_py.ingress.resources.ingressroute import RESOURCE, TRAEFIK_SERVICES
 from minikube_py.ingress.router import Match
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.compile import compile_rules
+from minikube_py.ingress.rules.sources import Sources
 
 from ..support import echo, endpoints, ingress, named, path, service
 from .conftest import Starter

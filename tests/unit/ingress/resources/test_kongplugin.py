@@ -10,7 +10,7 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.annotations import Draft
 from minikube_py.ingress.flavors import flavor
 from minikube_py.ingress.options import Answer, Call
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.sources import Sources
 
 from ..support import answered, asked, call, echo, endpoints, ingress, path, secret, service
 from .conftest import Starter

@@ -7,12 +7,12 @@ import pytest
 from multidict import CIMultiDict
 
 from minikube_py.apimachinery.meta import Key, Object
-from minikube_py.ingress.compile import Rules, compile_rules
 from minikube_py.ingress.flavors import flavor
 from minikube_py.ingress.options import Answer
 from minikube_py.ingress.resources.virtualservice import GATEWAYS, VIRTUAL_SERVICES
 from minikube_py.ingress.router import Location, Match
-from minikube_py.ingress.sources import Sources
+from minikube_py.ingress.rules.compile import Rules, compile_rules
+from minikube_py.ingress.rules.sources import Sources
 
 from ..support import call, echo, endpoints, named, service
 from .conftest import Starter

@@ -1,0 +1,219 @@
+"""The way to the backend: the request's head as the pod gets it, endpoint after endpoint, and the body as it comes."""
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from minikube_py.ingress.http1.messages import BadResponse, Head
+from minikube_py.ingress.http1.pool import Closed
+from minikube_py.ingress.options import Options
+from minikube_py.ingress.proxy.balancer import subset
+from minikube_py.ingress.proxy.forwarding import NOT_FORWARDED, interim_fields, preamble, styled_preamble
+from minikube_py.ingress.proxy.outbound import Outbound
+from minikube_py.ingress.proxy.pages import Rejected
+from minikube_py.ingress.router import Endpoint, Upstream, cookie
+from minikube_py.ingress.urls import expand
+
+if TYPE_CHECKING:
+    from minikube_py.ingress.proxy.exchange import Exchange
+
+__all__ = ["IDEMPOTENT", "answered", "request_head", "too_large"]
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+"""RFC 9110 §9.2.2."""
+_BODY_TIMEOUT = 60.0
+"""Seconds between two reads of a request's body (nginx: client_body_timeout 60s)."""
+
+
+def request_head(exchange: "Exchange", method: str, host: str, target: str, request_id: str, upgrade: str) -> bytes:
+    """Return the request line and headers for the backend."""
+    request = exchange.request
+    headers = request.headers
+    remote = exchange.record.remote
+    style = exchange.proxy.style
+    if style.forwarded:
+        received = headers.get("X-Forwarded-For", "")
+        vhost = exchange.options.vhost or host
+        text = styled_preamble(style, method, target, vhost, request_id, remote, received, secure=exchange.secure)
+    else:
+        text = preamble(method, target, host, exchange.options.vhost, request_id, remote, secure=exchange.secure)
+    if not style.forwarded and (forwarded := headers.get("X-Forwarded-For")) is not None:
+        text += f"X-Original-Forwarded-For: {forwarded}\r\n"
+    if exchange.options.protocol in ("GRPC", "GRPCS"):
+        text += "TE: trailers\r\n"  # gRPC servers insist on it
+    if upgrade:
+        text += f"Connection: Upgrade\r\nUpgrade: {upgrade}\r\n"
+    if request.length is not None:
+        text += f"Content-Length: {request.length}\r\n"
+    elif request.has_body:
+        text += "Transfer-Encoding: chunked\r\n"
+    skipped: frozenset[bytes] | set[bytes] = NOT_FORWARDED
+    if (connection := headers.get("Connection")) is not None:
+        named = {token.strip().lower().encode("latin-1", "replace") for token in connection.split(",")}
+        if not named <= NOT_FORWARDED:
+            skipped = NOT_FORWARDED | named
+    if exchange.call is not None and exchange.call.request_headers:
+        skipped = skipped | {name.lower().encode() for name in exchange.call.request_headers}
+        text += "".join(f"{name}: {value}\r\n" for name, value in exchange.call.request_headers.items() if value)
+    parts = [text.encode("utf-8", "surrogateescape")]
+    for name, value in request.raw_headers:
+        # nginx: underscores_in_headers off; X_Forwarded_For must not pass for X-Forwarded-For in CGI-like apps
+        if name.lower() not in skipped and b"_" not in name:
+            parts.append(b"%b: %b\r\n" % (name, value))
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) -> tuple[Outbound, Head]:
+    """Send to one endpoint after the other until one answers."""
+    proxy = exchange.proxy
+    options = exchange.options
+    assert exchange.match is not None
+    upstream: Upstream = exchange.match.upstream
+    secure = options.protocol in ("HTTPS", "GRPCS")
+    pool = proxy.pool_for(options)
+    sticky, hashed = _preference(exchange, options)
+    if hashed and options.hash_subset:
+        upstream, hashed = subset(upstream, hashed, options.hash_subset), ""
+    tried: set[Endpoint] = set()
+    errors: list[str] = []
+    status = 502
+    repeatable = (method in IDEMPOTENT and not body) or "non_idempotent" in options.next_upstream
+    for failed, why, sent, seconds in exchange.request.before:  # the fast path's attempt at this request
+        status = 504 if isinstance(why, TimeoutError) else 502
+        tried.add(failed)
+        errors.append(_why(failed, why, sent, options))
+        exchange.record.tries.append((str(failed), 0, seconds, status))
+        if (
+            (sent and (body or not repeatable))
+            or ("timeout" if status == 504 else "error") not in options.next_upstream
+            or isinstance(why, BadResponse)
+        ):
+            raise Rejected(status, errors[0])
+    fresh = False
+    endpoint: Endpoint | None = None
+    while len(errors) < options.tries:
+        if not fresh or endpoint is None:
+            endpoint = proxy.balancer.pick(upstream, tried, hash_of=hashed, sticky=sticky)
+        if endpoint is None:
+            break
+        connection = None if fresh else pool.acquire(endpoint, secure=secure)
+        sent = False
+        try:
+            if connection is None:
+                connection = await pool.connect(endpoint, options.connect_timeout, secure=secure)
+            sent = True
+            sent_at = proxy.clock.now()
+            head = await _sent(exchange, connection, method, block, body)
+        except (OSError, BadResponse) as error:  # TimeoutError and Closed are OSErrors
+            if connection is not None:
+                connection.close()
+            if exchange.upload_error is not None:
+                raise exchange.upload_error from None
+            stale = isinstance(error, Closed) and error.clean and connection is not None and connection.reused
+            again = not sent or repeatable
+            if stale and method in IDEMPOTENT and not body:
+                fresh = True  # the pod closed it while idle: the same endpoint, on a new connection
+                continue
+            fresh = False
+            timed_out = isinstance(error, TimeoutError)
+            status = 504 if timed_out else 502
+            errors.append(_why(endpoint, error, sent, options))
+            exchange.record.tries.append((str(endpoint), 0, proxy.clock.now() - exchange.started, status))
+            tried.add(endpoint)
+            if (
+                not again
+                or (body and sent)
+                or ("timeout" if timed_out else "error") not in options.next_upstream
+                or isinstance(error, BadResponse)
+            ):
+                break
+            upstream = proxy.table().upstream(upstream.key)  # it may have changed since
+            continue
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            raise
+        if exchange.call is not None:
+            exchange.call.tell(connection.endpoint, sent_at, proxy.clock.now())
+        return connection, head
+    if not errors:
+        raise Rejected(503, upstream.reason or "no endpoint is left to try")
+    raise Rejected(status, "; ".join(errors))
+
+
+def _interim(exchange: "Exchange", head: Head) -> None:
+    """Pass an informational answer on (RFC 9110 §15.2)."""
+    if not exchange.begun:
+        exchange.request.interim(head.status, head.reason, interim_fields(head))
+
+
+async def _sent(exchange: "Exchange", connection: Outbound, method: str, block: bytes, body: bool) -> Head:
+    connection.on_interim = partial(_interim, exchange)
+    connection.start(method, block, body=body)
+    if body:
+        request = exchange.request
+        if request.headers.get("Expect", "").lower() == "100-continue" and not request.body_read:
+            request.interim(100, b"Continue")
+        exchange.upload = exchange.proxy.scope.spawn(_send_body(exchange, connection), name="ingress-upload")
+    return await connection.head(exchange.options.read_timeout)
+
+
+def _preference(exchange: "Exchange", options: Options) -> tuple[str, str]:
+    sticky = cookie(exchange.request.headers, options.affinity_cookie) or "" if options.affinity_cookie else ""
+    hashed = expand(options.hash_by, exchange.call) if options.hash_by and exchange.call is not None else ""
+    return sticky, hashed
+
+
+async def _send_body(exchange: "Exchange", connection: Outbound) -> None:
+    """Pass the caller's body on as it comes; a broken one closes the backend's connection."""
+    request = exchange.request
+    chunked = request.length is None
+    limit = exchange.options.body_size
+    try:
+        while True:
+            try:
+                async with asyncio.timeout(_BODY_TIMEOUT):
+                    data = await request.read()
+            except TimeoutError:
+                raise Rejected(408, f"no byte of the body came for {_BODY_TIMEOUT:g} s") from None
+            if not data:
+                break
+            exchange.uploaded += len(data)
+            if limit and exchange.uploaded > limit:
+                exchange.upload_error = Rejected(413, too_large(limit))
+                connection.close()
+                return
+            connection.write_body(data, chunked=chunked)
+            if connection.writing_paused:
+                async with asyncio.timeout(exchange.options.send_timeout):
+                    await connection.drain()
+        connection.end_body(request.trailers, chunked=chunked)
+    except TimeoutError:
+        exchange.upload_error = Rejected(504, f"{connection.endpoint} took no more of the body (proxy-send-timeout)")
+        connection.close()
+    except (OSError, BadResponse):
+        return  # the waiting side sees the same end and says so
+    except Rejected as rejected:
+        exchange.upload_error = rejected
+        connection.close()
+    except ValueError as error:
+        exchange.upload_error = Rejected(400, f"the request body can't be read: {error}")
+        connection.close()
+
+
+def too_large(limit: int) -> str:
+    return f"the body is larger than {limit} bytes (annotation nginx.ingress.kubernetes.io/proxy-body-size, default 1m)"
+
+
+def _why(endpoint: Endpoint, error: Exception, sent: bool, options: Options) -> str:
+    if isinstance(error, TimeoutError):
+        return (
+            f"{endpoint} did not answer within {options.read_timeout:g} s (proxy-read-timeout)"
+            if sent
+            else f"{endpoint} accepted no connection within {options.connect_timeout:g} s (proxy-connect-timeout; "
+            "a NetworkPolicy may drop it)"
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return f"{endpoint} refused the connection: nothing listens on port {endpoint.port} of that pod"
+    return str(error) if isinstance(error, Closed | BadResponse) else f"{endpoint}: {error}"

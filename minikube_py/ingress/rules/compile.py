@@ -1,0 +1,494 @@
+"""From objects to a `RoutingTable`: merge Ingresses, settle conflicts, read annotations, find backends.
+
+Pure. Two steps, because they change at different rates: `compile_rules` when an Ingress, a class or a referenced
+Secret or ConfigMap changes; `compile_backends` when endpoints do. Ingresses are merged oldest first (creationTimestamp,
+then namespace/name, as ingress-nginx does): of two rules for the same host and path the older one stays, and the
+younger Ingress gets a warning.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from itertools import accumulate
+from typing import Any, ParamSpec, TypeVar
+
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.meta import Key, Object
+from minikube_py.ingress.annotations import Draft
+from minikube_py.ingress.annotations.from_to_www_redirect import RedirectHost
+from minikube_py.ingress.annotations.ssl_redirect import SSLRedirect
+from minikube_py.ingress.flavors.flavor import Flavor, as_regex
+from minikube_py.ingress.flavors.nginx import FLAVOR as NGINX
+from minikube_py.ingress.options import DEFAULTS, Options
+from minikube_py.ingress.router import BackendKey, Canary, Location, Paths, PathType, RoutingTable, Upstream
+from minikube_py.ingress.rules import backends
+from minikube_py.ingress.rules.classes import claim
+from minikube_py.ingress.rules.sources import INGRESS_CLASSES, INGRESSES, SERVICES, Sources
+from minikube_py.kinds.controllerkinds import WITHOUT_EFFECT
+
+__all__ = ["Problem", "Rules", "compile_backends", "compile_rules", "compile_table"]
+
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+_STRICT = re.compile(r"/[A-Za-z0-9_./-]*")
+"""What paths of the types Exact and Prefix may be made of (ingress-nginx: strict-validate-path-type)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with an Ingress, as the Event that tells of it."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TLSHost:
+    """Which Secret holds a host's certificate; None where the Ingress names none."""
+
+    ingress: Key
+    host: str
+    secret: Key | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All that Ingresses say; `table` has no backends yet."""
+
+    table: RoutingTable
+    keys: Mapping[Key, tuple[BackendKey, ...]] = field(default_factory=dict)
+    """Service → the backends that need it."""
+    tls: Mapping[str, TLSHost] = field(default_factory=dict)
+    """Host (or `*.suffix`; "" for a section without hosts) → its certificate."""
+    problems: Mapping[Key, tuple[Problem, ...]] = field(default_factory=dict)
+    served: frozenset[Key] = frozenset()
+    references: frozenset[tuple[str, Key]] = frozenset()
+    """(resource, key) of Secrets and ConfigMaps that the rules were made from."""
+    uses: Mapping[Key, tuple[BackendKey, ...]] = field(default_factory=dict)
+    """Ingress → its backends."""
+    passthrough: Mapping[str, BackendKey] = field(default_factory=dict)
+    """Host (or `*.suffix`) whose TLS goes on to the pods as it is → which pods (`ssl-passthrough`)."""
+    custom: Mapping[tuple[str, Key], tuple[str, ...]] = field(default_factory=dict)
+    """(resource, custom resource) → what is wrong with it, or has no effect."""
+
+
+def _age(ingress: Object) -> tuple[str, str, str]:
+    return ingress["metadata"].get("creationTimestamp") or "", meta.namespace(ingress), meta.name(ingress)
+
+
+def _variants(draft: Draft) -> tuple[Options, Options]:
+    """Return the settings for hosts without and with TLS."""
+    plain = draft.options()
+    redirecting = replace(plain, filters=(SSLRedirect(draft.preserve_trailing_slash), *plain.filters))
+    return redirecting if draft.force_ssl_redirect else plain, (
+        redirecting if draft.ssl_redirect or draft.force_ssl_redirect else plain
+    )
+
+
+class _Host:
+    """One server in the making."""
+
+    def __init__(self) -> None:
+        self.locations: dict[tuple[PathType, str], Location] = {}
+        self.default: Location | None = None
+        self.regex = False
+
+
+class _Compiler:
+    def __init__(
+        self,
+        sources: Sources,
+        controller: str,
+        defaults: Options,
+        backend: BackendKey | None,
+        flavor: Flavor,
+    ) -> None:
+        self.flavor = flavor
+        self.controller_backend = backend
+        self.sources = sources
+        self.controller = controller
+        self.defaults = defaults
+        self.hosts: dict[str, _Host] = {}
+        self.default: Location | None = None
+        self.default_of_rules: Location | None = None
+        self.problems: dict[Key, list[Problem]] = {}
+        self.tls: dict[str, TLSHost] = {}
+        self.used: dict[Key, dict[BackendKey, None]] = {}
+        self.references: set[tuple[str, Key]] = set()
+        self.passthrough: dict[str, BackendKey] = {}
+        self.unserved: list[str] = []
+        self.served: list[tuple[Object, Draft]] = []
+
+    def problem(self, key: Key, reason: str, message: str) -> None:
+        self.problems.setdefault(key, []).append(Problem(reason, message))
+
+    def run(self) -> Rules:
+        classes = list(self.sources.all(INGRESS_CLASSES).values())
+        for ingress in sorted(self.sources.all(INGRESSES).values(), key=_age):
+            key = meta.key(ingress)
+            if meta.terminating(ingress):
+                continue
+            verdict = claim(ingress, classes, self.controller, (self.flavor.name,))
+            if not verdict.served:
+                if verdict.orphan:
+                    self.unserved.append(f"Ingress {key}: {verdict.because}")
+                continue
+            draft = self._guarded(ingress, self.flavor.read, ingress, self.sources, self.defaults)
+            if draft is None:
+                continue
+            for message in draft.problems:
+                self.problem(key, "InvalidAnnotation", message)
+            for message in draft.unknown:
+                self.problem(key, "UnknownAnnotation", message)
+            self.references |= draft.references
+            self.served.append((ingress, draft))
+        for ingress, _ in self.served:
+            self._guarded(ingress, self._tls, ingress)
+        for ingress, draft in self.served:
+            if draft.canary is None:
+                self._guarded(ingress, self._ingress, ingress, draft)
+        for ingress, draft in self.served:
+            if draft.canary is not None:
+                self._guarded(ingress, self._canary, ingress, draft.canary)
+        for ingress, draft in self.served:
+            if draft.canary is None:
+                self._guarded(ingress, self._host_settings, ingress, draft)
+        return self._with_custom(self._finish())
+
+    def _with_custom(self, rules: Rules) -> Rules:
+        """Add what the controller's custom resources route."""
+        objects = frozenset(key for each in self.flavor.resources for key in self.sources.all(each))
+        if not objects:
+            return rules
+        from minikube_py.ingress.resources.routes import Custom, RoutesTable
+
+        custom = Custom(self.sources, self.defaults)
+        if self.flavor.routes is not None:
+            self.flavor.routes(custom)
+        for resource in WITHOUT_EFFECT.intersection(self.flavor.resources):
+            for key, obj in self.sources.all(resource).items():
+                custom.problem(resource, key, f"{obj.get('kind')} is not emulated and has no effect")
+        before = rules.table
+        table: RoutingTable = before
+        if custom.routes:
+            inherited = {each.name: getattr(before, each.name) for each in fields(before)}
+            table = RoutesTable(**inherited, routes=custom.table(), ahead=custom.ahead)
+        uses = {**rules.uses, **{key: (*rules.uses.get(key, ()), *found) for key, found in custom.used.items()}}
+        keys: dict[Key, dict[BackendKey, None]] = {}
+        for found in uses.values():
+            for backend in found:
+                keys.setdefault(Key(backend.namespace, backend.service), {})[backend] = None
+        asked = {host: TLSHost(owner, host, secret) for host, (owner, secret) in custom.certificates.items()}
+        return replace(
+            rules,
+            table=table,
+            keys={service: tuple(each) for service, each in keys.items()},
+            tls={**asked, **rules.tls},
+            served=rules.served | objects,
+            references=rules.references | custom.references,
+            uses=uses,
+            custom={where: tuple(messages) for where, messages in custom.problems.items()},
+        )
+
+    def _guarded(self, ingress: Object, step: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+        """Take one step of one Ingress: an object that is not as the API has it must not take the others down."""
+        try:
+            return step(*args, **kwargs)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            why = f"it is malformed and left out as far as it is: {type(error).__name__}: {error}"
+            self.problem(meta.key(ingress), "Malformed", why)
+            return None
+
+    # One Ingress
+
+    def _backend(self, ingress: Object, spec: Mapping[str, Any] | None, draft: Draft) -> tuple[BackendKey | None, str]:
+        key = meta.key(ingress)
+        service = (spec or {}).get("service")
+        if not service:
+            resource = (spec or {}).get("resource") or {}
+            kind = resource.get("kind", "unknown")
+            why = f"resource backends are not supported by this controller ({kind}/{resource.get('name', '')})"
+            self.problem(key, "ResourceBackendNotSupported", why)
+            return None, why
+        port = service.get("port") or {}
+        text = port.get("name") or (str(port["number"]) if port.get("number") else "")
+        return self._use(key, BackendKey(key.namespace, service["name"], text, draft.service_upstream)), ""
+
+    def _use(self, ingress: Key, backend: BackendKey) -> BackendKey:
+        self.used.setdefault(ingress, {})[backend] = None
+        return backend
+
+    def _ingress(self, ingress: Object, draft: Draft) -> None:
+        key = meta.key(ingress)
+        spec = meta.spec(ingress)
+        plain, secure = map(self._with_error_backend, _variants(draft))
+        if plain.error_codes and plain.error_backend is None:
+            why = "custom-http-errors has no effect: neither the Ingress nor the controller has a default backend"
+            self.problem(key, "InvalidAnnotation", why)
+        if isinstance(plain.error_backend, BackendKey):
+            self._use(key, plain.error_backend)
+        fallback = self._use(key, draft.default_backend) if draft.default_backend else None
+        default: Location | None = None
+        rules = spec.get("rules") or ()
+        if spec.get("defaultBackend"):
+            backend, refused = self._backend(ingress, spec["defaultBackend"], draft)
+            default = Location(key, "", "/", PathType.DEFAULT, backend, refused, plain, fallback=fallback)
+            if rules:
+                self.default_of_rules = self.default_of_rules or default
+            elif self.default is None:
+                self.default = default
+            else:
+                self.problem(
+                    key,
+                    "Conflict",
+                    f"the default backend of Ingress {self.default.ingress} is older and stays in force",
+                )
+        for rule in rules:
+            host = (rule.get("host") or "").lower()
+            server = self.hosts.setdefault(host, _Host())
+            server.regex = server.regex or draft.regex
+            options = secure if self._has_tls(host) else plain
+            if default is not None and server.default is None:
+                server.default = replace(default, host=host, options=options, tls=self._has_tls(host))
+            for each in (rule.get("http") or {}).get("paths") or ():
+                self._path(ingress, draft, options, host, server, each, fallback)
+            if not rule.get("http") and default is None:
+                self.problem(
+                    key, "NoPaths", f'the rule for host "{host}" has no paths and the Ingress no default backend'
+                )
+
+    def _with_error_backend(self, options: Options) -> Options:
+        if options.error_codes and options.error_backend is None and self.controller_backend is not None:
+            return replace(options, error_backend=self.controller_backend)
+        return options
+
+    def _path(
+        self,
+        ingress: Object,
+        draft: Draft,
+        options: Options,
+        host: str,
+        server: _Host,
+        spec: Mapping[str, Any],
+        fallback: BackendKey | None,
+    ) -> None:
+        key = meta.key(ingress)
+        path = spec.get("path") or "/"
+        type_ = PathType(spec.get("pathType") or "ImplementationSpecific")
+        pattern: re.Pattern[str] | None = None
+        if self.flavor.paths is not None and type_ is PathType.IMPLEMENTATION_SPECIFIC:
+            try:
+                meant = self.flavor.paths(path, draft)
+            except re.error as error:
+                self.problem(key, "InvalidPath", f'path "{path}" is no regular expression: {error}')
+                return
+            if isinstance(meant, re.Pattern):
+                pattern, server.regex = meant, True
+            else:
+                type_, path = meant
+        elif self.flavor.prefixes_are_text and type_ is PathType.PREFIX:
+            type_ = PathType.IMPLEMENTATION_SPECIFIC
+        named = (spec.get("backend") or {}).get("service") or {}
+        if (named.get("port") or {}).get("name") == "use-annotation" and (action := draft.actions.get(named["name"])):
+            options = replace(options, filters=(*options.filters, action))
+            server.locations[type_, path] = Location(
+                key, host, path, type_, None, "answered by an action", options, pattern, tls=self._has_tls(host)
+            )
+            return
+        canaries: tuple[Canary, ...] = ()
+        if (named.get("port") or {}).get("name") == "use-annotation" and (forward := draft.forwards.get(named["name"])):
+            backend, canaries = self._forward(key, forward)
+            refused = "every weight of the action is 0"
+        else:
+            backend, refused = self._backend(ingress, spec.get("backend"), draft)
+        identity = (type_, (path.rstrip("/") or "/") if type_ is PathType.PREFIX else path)
+        if (older := server.locations.get(identity)) is not None:
+            if older.ingress != key or older.backend != backend:
+                self.problem(
+                    key,
+                    "Conflict",
+                    f'host "{host or "*"}" path "{path}" ({type_.value}) belongs to Ingress {older.ingress}, '
+                    "which is older and stays in force",
+                )
+            return
+        if self.flavor.paths is None and type_ is not PathType.IMPLEMENTATION_SPECIFIC and not _STRICT.fullmatch(path):
+            self.problem(
+                key,
+                "InvalidPathType",
+                f"path {path} cannot be used with pathType {type_.value}: ingress-nginx's webhook refuses it "
+                "by default (strict-validate-path-type), here it is served; use ImplementationSpecific",
+            )
+        if (
+            self.flavor.paths is None
+            and type_ is PathType.IMPLEMENTATION_SPECIFIC
+            and not draft.regex
+            and re.search(r"[(\[*|^$]", path)
+        ):
+            self.problem(
+                key,
+                "PathIsNoRegex",
+                f'path "{path}" looks like a regular expression but is compared literally: '
+                'annotate nginx.ingress.kubernetes.io/use-regex: "true"',
+            )
+        server.locations[identity] = Location(
+            key, host, path, type_, backend, refused, options, pattern, canaries, fallback, self._has_tls(host)
+        )
+
+    def _forward(self, key: Key, shares: list[tuple[str, str, int]]) -> tuple[BackendKey | None, tuple[Canary, ...]]:
+        """Return (where the last share of requests goes, the shares before it) of weighted Services."""
+        weighted = [(self._use(key, BackendKey(key.namespace, s, p)), weight) for s, p, weight in shares if weight > 0]
+        total = sum(weight for _, weight in weighted)
+        ends = list(accumulate(weight for _, weight in weighted))
+        before = zip(weighted[:-1], ends, strict=False)
+        canaries = tuple(Canary(key, each, weight=end, weight_total=total) for (each, _), end in before)
+        return (weighted[-1][0] if weighted else None), canaries
+
+    def _canary(self, ingress: Object, canary: Canary) -> None:
+        key = meta.key(ingress)
+        for rule in meta.spec(ingress).get("rules") or ():
+            host = (rule.get("host") or "").lower()
+            server = self.hosts.get(host)
+            for each in (rule.get("http") or {}).get("paths") or ():
+                backend, _ = self._backend(ingress, each.get("backend"), Draft(ingress, self.sources, self.defaults))
+                path = each.get("path") or "/"
+                found = [i for i in server.locations if i[1] in (path, path.rstrip("/") or "/")] if server else []
+                if backend is None:
+                    continue
+                if server is None or not found:
+                    self.problem(
+                        key, "CanaryWithoutMain", f'no Ingress without canary has host "{host or "*"}" path "{path}"'
+                    )
+                    continue
+                for identity in found:
+                    main = server.locations[identity]
+                    if main.canaries:
+                        self.problem(
+                            key,
+                            "Conflict",
+                            f'host "{host or "*"}" path "{path}" already has the canary {main.canaries[0].ingress}',
+                        )
+                        continue
+                    server.locations[identity] = replace(main, canaries=(replace(canary, backend=backend),))
+
+    def _host_settings(self, ingress: Object, draft: Draft) -> None:
+        key = meta.key(ingress)
+        for host in dict.fromkeys((rule.get("host") or "").lower() for rule in meta.spec(ingress).get("rules") or ()):
+            for alias in draft.aliases:
+                if alias in self.hosts:
+                    self.problem(key, "Conflict", f'server-alias "{alias}" is a host with rules of its own: ignored')
+                elif host in self.hosts:
+                    self.hosts[alias] = self.hosts[host]
+            if draft.passthrough and host:
+                self._passthrough(key, host)
+            if draft.www_redirect and host and not host.startswith("*"):
+                other = host[4:] if host.startswith("www.") else f"www.{host}"
+                if other not in self.hosts:
+                    server = self.hosts[other] = _Host()
+                    options = replace(DEFAULTS, filters=(RedirectHost(host, draft.www_redirect),))
+                    server.default = Location(key, other, "/", PathType.DEFAULT, None, "redirected", options)
+
+    # TLS
+
+    def _passthrough(self, key: Key, host: str) -> None:
+        """Where a host's TLS goes: what `/` goes to, as in ingress-nginx; TLS has no paths."""
+        server = self.hosts.get(host)
+        locations = server.locations.values() if server is not None else ()
+        for each in locations:
+            if each.path == "/" and each.backend is not None:
+                self.passthrough.setdefault(host, each.backend)
+        for each in locations:
+            if each.path != "/":
+                why = f'path "{each.path}" of host "{host}" has no effect over TLS, which is passed through to "/"'
+                self.problem(key, "PathIgnored", why)
+        if host not in self.passthrough:
+            self.problem(key, "InvalidAnnotation", f'ssl-passthrough needs a rule for path "/" of host "{host}"')
+
+    def _tls(self, ingress: Object) -> None:
+        key = meta.key(ingress)
+        for section in meta.spec(ingress).get("tls") or ():
+            secret = Key(key.namespace, section["secretName"]) if section.get("secretName") else None
+            hosts = section.get("hosts") or [r.get("host") or "" for r in meta.spec(ingress).get("rules") or ()] or [""]
+            for host in hosts:
+                self.tls.setdefault(host.lower(), TLSHost(key, host.lower(), secret))
+
+    def _has_tls(self, host: str) -> bool:
+        return host in self.tls or ("." in host and "*" + host[host.index(".") :] in self.tls)
+
+    # All of them
+
+    def _finish(self) -> Rules:
+        exact: dict[str, Paths] = {}
+        wildcards: dict[str, Paths] = {}
+        catch_all: Paths | None = None
+        for host, server in self.hosts.items():
+            locations: Iterable[Location] = server.locations.values()
+            if server.regex:
+                locations = [replace(each, pattern=self._pattern(each)) for each in locations]
+            paths = Paths(locations, server.default, regex=server.regex)
+            if not host:
+                catch_all = paths
+            elif host.startswith("*."):
+                wildcards[host[1:]] = paths
+            else:
+                exact[host] = paths
+        last = self.default or self.default_of_rules
+        if last is None and (own := self.controller_backend) is not None:
+            key = Key("", "(default backend)")
+            last = Location(key, "", "/", PathType.DEFAULT, self._use(key, own), options=self.defaults)
+        keys: dict[Key, dict[BackendKey, None]] = {}
+        for backends_ in self.used.values():
+            for backend in backends_:
+                keys.setdefault(Key(backend.namespace, backend.service), {})[backend] = None
+        table = RoutingTable(exact, wildcards, catch_all, last, {}, tuple(self.unserved))
+        return Rules(
+            table,
+            {service: tuple(each) for service, each in keys.items()},
+            self.tls,
+            {key: tuple(each) for key, each in self.problems.items()},
+            frozenset(meta.key(ingress) for ingress, _ in self.served),
+            frozenset(self.references),
+            uses={key: tuple(each) for key, each in self.used.items()},
+            passthrough=self.passthrough,
+        )
+
+    def _pattern(self, location: Location) -> re.Pattern[str]:
+        """Compile a path as nginx's `~* "^path"`; what isn't a regular expression is compared literally."""
+        if location.pattern is not None or self.flavor.paths is not None:
+            return location.pattern or as_regex(location.type, location.path)
+        try:
+            return re.compile(location.path, re.IGNORECASE)  # used with match(): anchored at the start
+        except re.error as error:
+            self.problem(location.ingress, "InvalidPath", f'path "{location.path}" is no regular expression: {error}')
+            return re.compile(re.escape(location.path), re.IGNORECASE)
+
+
+def compile_rules(
+    sources: Sources,
+    *,
+    controller: str = "k8s.io/ingress-nginx",
+    defaults: Options = DEFAULTS,
+    default_backend: BackendKey | None = None,
+    flavor: Flavor = NGINX,
+) -> Rules:
+    """Merge the Ingresses that `controller` serves; `default_backend` is the controller's own."""
+    return _Compiler(sources, controller, defaults, default_backend, flavor).run()
+
+
+def _resolve(sources: Sources, service: Key, key: BackendKey) -> Upstream:
+    return backends.resolve(key, sources.get(SERVICES, service), sources.slices(service))
+
+
+def compile_backends(rules: Rules, sources: Sources, changed: Iterable[Key], before: RoutingTable) -> RoutingTable:
+    """Return the table with the backends of the `changed` Services looked up anew, the others as `before`."""
+    upstreams = dict(before.upstreams)
+    for service in changed:
+        for key in rules.keys.get(service, ()):
+            upstreams[key] = _resolve(sources, service, key)
+    return replace(rules.table, upstreams=upstreams)
+
+
+def compile_table(rules: Rules, sources: Sources) -> RoutingTable:
+    """Return the table with all its backends."""
+    upstreams = {key: _resolve(sources, service, key) for service, keys in rules.keys.items() for key in keys}
+    return replace(rules.table, upstreams={**rules.table.upstreams, **upstreams})
