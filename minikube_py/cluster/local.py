@@ -24,7 +24,7 @@ from minikube_py.networkpolicy.profiles import PROFILES
 
 if TYPE_CHECKING:
     from minikube_py.cluster.reachability import Reachability
-    from minikube_py.cluster.why import Why
+    from minikube_py.cluster.why_answer import Why
     from minikube_py.cluster.wiring import Wiring
 
 __all__ = ["LocalCluster", "StartError"]

@@ -20,7 +20,8 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key
 from minikube_py.cluster.probing import Outcome, Probe
 from minikube_py.cluster.targets import UnknownTarget
-from minikube_py.cluster.why import Hop, Why, hops_from
+from minikube_py.cluster.why import hops_from
+from minikube_py.cluster.why_answer import Hop, Why
 from minikube_py.cni.types import Flow
 from minikube_py.ingress.explain import Walk, explain, farthest
 from minikube_py.ingress.flavors import flavor

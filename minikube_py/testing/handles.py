@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from minikube_py.cluster.local import LocalCluster
     from minikube_py.cluster.reachability import Reachability
-    from minikube_py.cluster.why import Why
+    from minikube_py.cluster.why_answer import Why
     from minikube_py.cluster.wiring import Wiring
 
 __all__ = ["AsyncCluster", "Cluster"]

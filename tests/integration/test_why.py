@@ -16,7 +16,7 @@ import pytest
 from minikube_py import Cluster
 from minikube_py.cluster.probing import Outcome
 from minikube_py.cluster.targets import UnknownTarget
-from minikube_py.cluster.why import Hop, Why
+from minikube_py.cluster.why_answer import Hop, Why
 
 SHOP = """
 apiVersion: v1
