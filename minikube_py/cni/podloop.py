@@ -206,9 +206,8 @@ class PodLoop(_Loop):  # type: ignore[misc]  # see above
     ) -> Any:
         namespace = current.get()
         if namespace is None or sock is not None or isinstance(local_addr, str):
-            return await super().create_datagram_endpoint(
-                protocol_factory, local_addr, remote_addr, sock=sock, allow_broadcast=allow_broadcast, **options
-            )
+            options |= {"sock": sock, "allow_broadcast": allow_broadcast}
+            return await self._open_datagrams(protocol_factory, local_addr, remote_addr, **options)
         remote = None
         if remote_addr is not None:
             remote = (await namespace.resolve(remote_addr[0]))[0], int(remote_addr[1])
@@ -225,13 +224,30 @@ class PodLoop(_Loop):  # type: ignore[misc]  # see above
                 )
                 endpoint.connection_made(transport)
             else:
-                await super().create_datagram_endpoint(lambda: endpoint, sock=sock)
+                await self._open_datagrams(lambda: endpoint, sock=sock)
         except BaseException:
             sock.close()
             raise
-        namespace.add_endpoint(endpoint)
         assert endpoint.transport
+        if namespace.closed:
+            endpoint.transport.abort()
+        namespace.add_endpoint(endpoint)
         return endpoint.transport, inner
+
+    async def _open_datagrams(self, factory: Callable[[], Any], *args: Any, **options: Any) -> Any:
+        """Do what the loop's own create_datagram_endpoint does, and leave nothing open when the caller is cancelled."""
+        opening = _Opening()
+
+        def protocol() -> asyncio.DatagramProtocol:
+            opening.protocol = factory()
+            return opening
+
+        try:
+            transport, _ = await super().create_datagram_endpoint(protocol, *args, **options)
+        except BaseException:
+            opening.abandon()
+            raise
+        return transport, opening.protocol
 
     async def sock_sendto(self, sock: socket.socket, data: Any, address: Any) -> Any:
         namespace = current.get()
@@ -263,6 +279,32 @@ class PodLoop(_Loop):  # type: ignore[misc]  # see above
         if current.get() is not None:
             return super().run_in_executor(executor, contextvars.copy_context().run, func, *args)
         return super().run_in_executor(executor, func, *args)
+
+
+class _Opening(asyncio.DatagramProtocol):
+    """Stands in for a protocol until its socket is open, so that somebody closes it if nobody waits for it any more.
+
+    uvloop opens a socket even when the caller of create_datagram_endpoint is cancelled, and then forgets it: its port
+    would be taken for as long as the loop lives. asyncio's own loops close it.
+    """
+
+    def __init__(self) -> None:
+        self.protocol: Any = None
+        self._transport: asyncio.DatagramTransport | None = None
+        self._abandoned = False
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        if self._abandoned:
+            asyncio.get_running_loop().call_soon(transport.abort)  # uvloop begins to read when we return
+            return
+        transport.set_protocol(self.protocol)
+        self.protocol.connection_made(transport)
+
+    def abandon(self) -> None:
+        self._abandoned = True
+        if self._transport is not None:
+            self._transport.abort()
 
 
 def bind_source(sock: socket.socket, namespace: NetworkNamespace, target: str) -> None:

@@ -84,6 +84,45 @@ async def test_datagrams_come_from_the_pods_address(net: Network) -> None:
     assert server.listeners() == [("UDP", 5353)]
 
 
+@pytest.mark.parametrize("turns", range(4), ids=lambda turns: f"after {turns} turns of the loop")
+@pytest.mark.parametrize("inside", [True, False], ids=["in a pod", "outside of pods"])
+async def test_who_is_cancelled_while_a_socket_opens_leaves_none(net: Network, inside: bool, turns: int) -> None:
+    """The port is free again at once; uvloop alone would keep it for as long as it lives."""
+    loop, ip = asyncio.get_running_loop(), net.service_ip()
+    pod = net.pod("server")
+    address = (pod.ip if inside else ip, 5353)
+    opening = loop.create_task(
+        loop.create_datagram_endpoint(Echo, address), context=pod.context if inside else net.fabric.context()
+    )
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    opening.cancel()
+    if not isinstance((await asyncio.gather(opening, return_exceptions=True))[0], asyncio.CancelledError):
+        opening.result()[0].close()  # it was quicker
+
+    def free() -> bool:
+        try:
+            with _outsider() as sock:
+                sock.bind(address)
+        except OSError:
+            return False
+        return True
+
+    await until(free, "the port's being free")
+    assert pod.listeners() == []
+
+
+async def test_a_socket_that_opens_while_its_pod_ends_is_closed(net: Network) -> None:
+    """Nothing of a pod outlives it."""
+    loop, pod = asyncio.get_running_loop(), net.pod("server")
+    opening = loop.create_task(loop.create_datagram_endpoint(Echo, (pod.ip, 5353)), context=pod.context)
+    await asyncio.sleep(0)
+    await pod.close()
+    transport, _ = await opening
+    assert transport.is_closing()
+    await until(lambda: pod.listeners() == [])
+
+
 async def test_sock_sendto_is_the_pods_too(net: Network) -> None:
     """Also on uvloop, which has no sock_sendto of its own."""
     server, client = net.pod("server"), net.pod("client")
