@@ -22,7 +22,7 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
-from minikube_py.aiokit.clock import Clock, Timer
+from minikube_py.aiokit.clock import Clock
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client.api import API, Change, Event, Subscription
@@ -32,7 +32,9 @@ from minikube_py.cni.filters import Target
 from minikube_py.cni.listener import Connection, Listener, Outcome
 from minikube_py.cni.udp import UdpListener
 from minikube_py.kube_proxy import healthcheck, table
-from minikube_py.kube_proxy.balancer import Balancer, Mode
+from minikube_py.kube_proxy.balancer import Mode
+from minikube_py.kube_proxy.books import EndpointStats, PortBooks
+from minikube_py.kube_proxy.mute import MuteEndpoints
 from minikube_py.kube_proxy.table import (
     Endpoint,
     Frontend,
@@ -44,65 +46,11 @@ from minikube_py.kube_proxy.table import (
     Slice,
 )
 
-__all__ = ["EndpointStats", "KubeProxy", "Published", "Route"]
+__all__ = ["KubeProxy", "Published", "Route"]
 
 logger = logging.getLogger(__name__)
 
-_LOOK, _LOOK_LONGEST = 0.02, 0.25
-"""Seconds until we look again whether somebody listens by now: the first time, and at most.
-
-Pods of this process tell us at once; programs of their own and hosts outside can only be looked at.
-"""
-
-_REMEMBERED = 4096
-"""Endpoints of one port whose books are kept: four times as many as one Service is advised to have."""
-
 SERVICES, SLICES, NODES = "services", "endpointslices.discovery.k8s.io", "nodes"
-
-
-@dataclass(slots=True)
-class EndpointStats:
-    """What went to one endpoint of one Service port."""
-
-    connections: int = 0
-    """Handed over so far (for UDP: flows)."""
-    open: int = 0
-    denied: int = 0
-    """Denied by policy; those held are open as well."""
-    received: int = 0
-    """Bytes from callers, of ended connections."""
-    sent: int = 0
-
-    def ended(self, received: int, sent: int) -> None:
-        self.open -= 1
-        self.received += received
-        self.sent += sent
-
-
-class _Port:
-    """One port of a Service: its balancer and its books, which outlive changes of the table."""
-
-    def __init__(self, mode: Mode, chance: random.Random) -> None:
-        self.stats: dict[Address, EndpointStats] = {}
-        self.balancer = Balancer(mode, open_connections=self._open, chance=chance)
-
-    def _open(self, target: Address) -> int:
-        books = self.stats.get(target)
-        return books.open if books else 0
-
-    def books(self, endpoint: Endpoint) -> EndpointStats:
-        books = self.stats.get((endpoint.ip, endpoint.port))
-        if books is None:
-            if len(self.stats) >= _REMEMBERED:
-                self._forget_idle()
-            books = self.stats[endpoint.ip, endpoint.port] = EndpointStats()
-        return books
-
-    def _forget_idle(self) -> None:
-        """Make room: drop the older half of the endpoints that have no connection; pods come and go for ever."""
-        idle = [address for address, books in self.stats.items() if not books.open]
-        for address in idle[: len(idle) // 2 + 1]:
-            del self.stats[address]
 
 
 @dataclass(slots=True)
@@ -113,19 +61,15 @@ class _Service:
     object: Object | None = None
     slices: dict[Key, Slice] = field(default_factory=dict)
     table: ServiceTable | None = None
-    ports: dict[ServicePort, _Port] = field(default_factory=dict)
+    ports: dict[ServicePort, PortBooks] = field(default_factory=dict)
     listeners: dict[Frontend, Listener | UdpListener] = field(default_factory=dict)
-    mute: frozenset[Address] = frozenset()
-    """The endpoints on which nobody listens, of ports that have no others."""
 
     def keeps_answering(self, answers: Callable[[str, int], bool]) -> bool:
         """Tell whether each port was answered and still is, so that no address opens or closes.
 
         Not with datagrams: flows to who left are to be forgotten at once.
         """
-        if self.table is None or self.mute:
-            return False
-        return all(
+        return self.table is not None and all(
             port.everywhere
             and of.protocol == "TCP"
             and any(
@@ -193,10 +137,7 @@ class KubeProxy:
         self._nodes: dict[str, NodeInfo] = {}
         self._subscription: Subscription | None = None
         self._problems: dict[Address, tuple[Key, str]] = {}
-        self._mute: dict[Address, set[Key]] = {}
-        """Endpoints on which nobody listens → the Services that have no better ones."""
-        self._look_timer: Timer | None = None
-        self._look_delay = _LOOK
+        self._mute = MuteEndpoints(clock, fabric.answers, self._sync)
         self._unwatch: Callable[[], None] | None = None
 
     @property
@@ -206,7 +147,7 @@ class KubeProxy:
         return MappingProxyType(self._problems)
 
     def start(self) -> None:
-        self._unwatch = self._fabric.watch_servers(self._serving)
+        self._unwatch = self._fabric.watch_servers(self._mute.serving)
         self._subscription = self._api.subscribe((NODES, SERVICES, SLICES), self._changed)
 
     def stop(self) -> None:
@@ -216,14 +157,11 @@ class KubeProxy:
         if self._unwatch:
             self._unwatch()
             self._unwatch = None
-        if self._look_timer:
-            self._look_timer.cancel()
-            self._look_timer = None
         if self._due:
             self._due.cancel()
             self._due = None
         self._stale.clear()
-        self._mute.clear()
+        self._mute.close()
         for service in self._services.values():
             for listener in service.listeners.values():
                 listener.close()
@@ -309,7 +247,7 @@ class KubeProxy:
             self._endpoints_moved(after)
 
     def _endpoints_moved(self, key: Key) -> None:
-        if not self._services[key].keeps_answering(self._fabric.answers):
+        if key in self._mute or not self._services[key].keeps_answering(self._fabric.answers):
             self._sync(key)
             return
         self._stale[key] = None
@@ -353,8 +291,8 @@ class KubeProxy:
             if entry.object is not None
             else None
         )
-        self._forget_mute(key, entry)
-        open_ports = self._answering(key, entry, new) if new else set()
+        open_ports, mute = self._answering(new) if new else (set(), [])
+        self._mute.replace(key, mute)
         wanted = {one: None for one in new.frontends if one.service_port in open_ports} if new else {}
         wanted.update(dict.fromkeys(new.health_checks) if new else {})
         for frontend in [one for one in entry.listeners if one not in wanted]:
@@ -366,7 +304,7 @@ class KubeProxy:
         if new is not None:
             for service_port in new.ports:
                 if service_port not in entry.ports:
-                    entry.ports[service_port] = _Port(self._mode, self._chance)
+                    entry.ports[service_port] = PortBooks(self._mode, self._chance)
             for frontend in wanted:
                 self._open(entry, frontend)
         if old is not None and new is not None and old.ports != new.ports:
@@ -374,11 +312,9 @@ class KubeProxy:
         if entry.object is None and not entry.slices:
             del self._services[key]
 
-    # Endpoints on which nobody listens
-
-    def _answering(self, key: Key, entry: _Service, service: ServiceTable) -> set[ServicePort]:
-        """Return the ports with a usable endpoint on which somebody listens; remember those that nobody does on."""
-        found = set()
+    def _answering(self, service: ServiceTable) -> tuple[set[ServicePort], list[Address]]:
+        """Return the ports with a usable endpoint on which somebody listens, and the endpoints of the others."""
+        found: set[ServicePort] = set()
         mute: list[Address] = []
         for service_port, port in service.ports.items():
             if service_port.protocol != "TCP":
@@ -388,32 +324,7 @@ class KubeProxy:
                 found.add(service_port)
             else:
                 mute += [one.address for one in port.everywhere]
-        entry.mute = frozenset(mute)
-        for address in entry.mute:
-            self._mute.setdefault(address, set()).add(key)
-        if mute and self._look_timer is None:
-            self._look_delay = _LOOK
-            self._look_timer = self._clock.call_later(_LOOK, self._look)
-        return found
-
-    def _forget_mute(self, key: Key, entry: _Service) -> None:
-        for address in entry.mute:
-            self._mute[address].discard(key)
-            if not self._mute[address]:
-                del self._mute[address]
-        entry.mute = frozenset()
-
-    def _serving(self, address: Address) -> None:
-        for key in [*self._mute.get(address, ())]:
-            self._sync(key)
-
-    def _look(self) -> None:
-        self._look_timer = None
-        for address in [one for one in self._mute if self._fabric.answers(*one)]:
-            self._serving(address)
-        self._look_delay = min(_LOOK_LONGEST, self._look_delay * 1.5)
-        if self._mute and self._look_timer is None:
-            self._look_timer = self._clock.call_later(self._look_delay, self._look)
+        return found, mute
 
     def _endpoints_changed(self, entry: _Service, old: ServiceTable, new: ServiceTable) -> None:
         """Forget datagram flows to endpoints that left; let callers who were dropped for want of one try again."""
@@ -533,18 +444,16 @@ class KubeProxy:
         seen_as: str = "",
     ) -> None:
         port = entry.ports[service_port]
-        now = self._clock.now() if affinity else 0.0
-        endpoint = port.balancer.pick(candidates, connection.source[0], now, affinity)
+        endpoint = port.pick(candidates, connection.source[0], self._clock.now() if affinity else 0.0, affinity)
         if endpoint is None:
             connection.reset()
             return
-        books = port.books(endpoint)
-        books.open += 1
-        outcome = connection.hand_off(endpoint.ip, endpoint.port, seen_as=seen_as, closed=books.ended)
+        stats = port.of(endpoint)
+        outcome = connection.hand_off(endpoint.ip, endpoint.port, seen_as=seen_as, closed=stats.ended)
         if outcome in (Outcome.HANDED, Outcome.SPLICED):
-            books.connections += 1
+            stats.connections += 1
         else:
-            books.denied += 1
+            stats.denied += 1
 
     def _picker(self, entry: _Service, frontend: Frontend) -> Callable[[Address], Address | None]:
         balanced = frontend.reach is Reach.LOAD_BALANCER
@@ -554,7 +463,7 @@ class KubeProxy:
             if service is None or (balanced and not service.admits(client[0])):
                 return None
             port = entry.ports[frontend.service_port]
-            endpoint = port.balancer.pick(
+            endpoint = port.pick(
                 self._candidates(entry, frontend, client[0]),
                 client[0],
                 self._clock.now() if service.affinity else 0.0,
@@ -562,16 +471,14 @@ class KubeProxy:
             )
             if endpoint is None:
                 return None
-            books = port.books(endpoint)
-            books.open += 1
-            books.connections += 1
+            port.of(endpoint).connections += 1
             return endpoint.address
 
         return pick
 
     def _flow_ended(self, entry: _Service, service_port: ServicePort) -> Callable[[Address, int, int], None]:
         def ended(target: Address, received: int, sent: int) -> None:
-            if books := entry.ports[service_port].stats.get(target):
-                books.ended(received, sent)
+            if stats := entry.ports[service_port].stats.get(target):
+                stats.ended(received, sent)
 
         return ended
