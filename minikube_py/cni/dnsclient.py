@@ -66,6 +66,7 @@ async def udp(
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
+    done.add_done_callback(lambda done: done.cancelled() or done.exception())  # who is cancelled doesn't ask for it
     transport, waiting = await loop.create_datagram_endpoint(
         lambda: _Waiting(questions, done),
         remote_addr=server,

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 from typing import Any
 
 import pytest
 
+from minikube_py.cni import dnsclient
 from minikube_py.cni.namespace import NetworkNamespace, current
 
 from .network import Network, network, until
@@ -82,6 +84,22 @@ async def test_datagrams_come_from_the_pods_address(net: Network) -> None:
 
     assert await net.run(client, unconnected()) == f"default/server {client.ip} yo".encode()
     assert server.listeners() == [("UDP", 5353)]
+
+
+@pytest.mark.parametrize("turns", range(4), ids=lambda turns: f"after {turns} turns of the loop")
+async def test_a_cancelled_question_leaves_no_complaint(net: Network, turns: int) -> None:
+    """Nobody fetches the outcome of a query whose asker is cancelled while its socket opens, and nothing is logged."""
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
+    asking = asyncio.create_task(dnsclient.udp([bytes(12)], (net.service_ip(), 53), timeout=60))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    gc.collect()
+    assert complaints == []
 
 
 @pytest.mark.parametrize("turns", range(4), ids=lambda turns: f"after {turns} turns of the loop")
