@@ -78,6 +78,9 @@ class _Stop:
 
     def _received(self, number: int) -> None:
         if self.asked.is_set():
+            from minikube_py.kubelet.processes import end_programs
+
+            end_programs()
             self._state.release()
             os._exit(ExitCode.INTERRUPTED)
         self.signal = number

@@ -2,7 +2,10 @@
 
 import json
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -75,6 +78,8 @@ def command(
         state = State(wanted.name)
     except ValueError as error:
         raise Failure(str(error), ExitCode.USAGE) from None
+    for number in (signal.SIGTERM, signal.SIGHUP):  # until the cluster listens to them
+        signal.signal(number, _end)
     try:
         _acquire(state)
         from minikube_py.cli.serve import Options, serve
@@ -93,6 +98,10 @@ def command(
         return serve(options, ready=lambda facts: None if child else _report(facts, output, detached=False))
     finally:
         state.release()
+
+
+def _end(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _acquire(state: State) -> None:
@@ -125,9 +134,9 @@ def _detached(options: Any, output: str) -> int:
     pid = os.fork()
     if pid:
         os.close(writing)
-        with os.fdopen(reading) as pipe:
-            answer = json.loads(pipe.read() or "{}")
         state.forget()
+        with os.fdopen(reading) as pipe, _ends_with_us(pid):
+            answer = json.loads(pipe.read() or "{}")
         if "facts" not in answer:
             os.waitpid(pid, 0)
             raise Failure(
@@ -170,6 +179,22 @@ def _detached(options: Any, output: str) -> int:
         tell({})
         state.release()
         os._exit(code)
+
+
+@contextmanager
+def _ends_with_us(pid: int) -> Iterator[None]:
+    """End the cluster in process `pid`, and wait for it, when the block is interrupted; at once if that is, too."""
+    try:
+        yield
+    except BaseException:
+        while True:
+            try:
+                os.kill(pid, signal.SIGTERM)
+                os.waitpid(pid, 0)
+                break
+            except (KeyboardInterrupt, SystemExit):
+                continue
+        raise
 
 
 def _report(facts: dict[str, Any], output: str, *, detached: bool) -> None:

@@ -5,9 +5,10 @@ may not bind it, the real one that stands for it), each declared port by PORT_<n
 log. POD_ROOT is a folder in which the container's mounts are found under their own paths: `$POD_ROOT/etc/nginx/conf.d`.
 
 It runs in a session of its own, so that its whole process group ends with its container, and also when this process
-is killed: a guard, a shell that waits for the end of a pipe that we hold, then ends the group.
+is killed: a guard, a shell that waits for the end of a pipe that we hold, then ends the group. It is there before the
+program is.
 
-    we ──pipe──► guard (sh: read; kill -KILL -group)
+    we ──pipe──► guard (sh: read the group; read; kill -KILL -group)
     └──────────► the program, leader of its group
 
 Leaves out: NetworkPolicy for what it calls itself, DNS of the cluster (it sees this machine's resolver), a root of its
@@ -18,7 +19,9 @@ import asyncio
 import codecs
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from minikube_py.images import environ
@@ -30,7 +33,7 @@ __all__ = ["PROCESS", "adapt", "arguments"]
 PROCESS = "process"
 """Key of `Container.extra`: the process id, which is its group's too, while the program runs."""
 
-_GUARD = 'read -r _; kill -KILL "-$1"'
+_GUARD = 'read -r group && { read -r _; kill -KILL "-$group"; }'
 _SHELLS = frozenset(("sh", "bash", "ash", "dash"))
 
 
@@ -70,50 +73,59 @@ def adapt(target: Sequence[str], options: Mapping[str, Any]) -> Main:
     async def main(container: Container) -> int:
         env = _environment(container, options)
         words = [expand(word, env) for word in (*argv, *arguments(container))]
-        output, pipe = os.pipe()  # not the loop's own, which is a socket: that can't be opened as /dev/stdout
-        os.fchmod(pipe, 0o666)  # also by a program that drops root's rights
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *words,
-                env=env,
-                cwd=options.get("cwd"),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=pipe,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            os.close(output)
-            return _cannot_start(container, words[0], options, error)
-        finally:
-            os.close(pipe)
-        guard: asyncio.subprocess.Process | None = None
-        tasks: list[asyncio.Task[Any]] = []
-        try:
-            container.extra[PROCESS] = process.pid
-            waiting = asyncio.create_task(process.wait(), name=f"wait for {words[0]}")
-            reading = asyncio.create_task(_copy(output, container), name=f"output of {words[0]}")
-            ending = asyncio.create_task(container.terminated.wait(), name=f"SIGTERM for {words[0]}")
-            tasks = [waiting, reading, ending]
-            guard = await _guard(process.pid)
-            container.started()
-            await asyncio.wait((ending, waiting), return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                _signal(process.pid, signal.SIGTERM)
-            code = await asyncio.shield(waiting)
-        finally:
-            container.extra.pop(PROCESS, None)
-            _signal(process.pid, signal.SIGKILL)  # the rest of the group, and the process if we were cancelled
-            if guard is not None:
-                guard.kill()
-                await guard.wait()
-            await asyncio.wait(tasks[:2], timeout=1.0)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        async with _guarded() as guard:
+            try:
+                process, output = await _start(words, env, options.get("cwd"))
+            except OSError as error:
+                return _cannot_start(container, words[0], options, error)
+            guard(process.pid)
+            code = await _run(process, output, words[0], container)
         return code if code >= 0 else 128 - code
 
     return main
+
+
+async def _start(words: list[str], env: dict[str, str], cwd: str | None) -> tuple[Process, int]:
+    """Return the started program, and the end of the pipe from which its output is read."""
+    output, pipe = os.pipe()  # not the loop's own, which is a socket: that can't be opened as /dev/stdout
+    try:
+        os.fchmod(pipe, 0o666)  # also by a program that drops root's rights
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            env=env,
+            cwd=cwd,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(output)
+        raise
+    finally:
+        os.close(pipe)
+    return process, output
+
+
+async def _run(process: Process, output: int, program: str, container: Container) -> int:
+    """Wait for the program's end, with its output as the log; return its code, -n for signal n."""
+    container.extra[PROCESS] = process.pid
+    waiting = asyncio.create_task(process.wait(), name=f"wait for {program}")
+    reading = asyncio.create_task(_copy(output, container), name=f"output of {program}")
+    ending = asyncio.create_task(container.terminated.wait(), name=f"SIGTERM for {program}")
+    try:
+        container.started()
+        await asyncio.wait((ending, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            _signal(process.pid, signal.SIGTERM)
+        return await asyncio.shield(waiting)
+    finally:
+        container.extra.pop(PROCESS, None)
+        _signal(process.pid, signal.SIGKILL)  # the rest of the group, and the process if we were cancelled
+        await asyncio.wait((waiting, reading), timeout=1.0)
+        for task in (waiting, reading, ending):
+            task.cancel()
+        await asyncio.gather(waiting, reading, ending, return_exceptions=True)
 
 
 def _cannot_start(container: Container, program: str, options: Mapping[str, Any], error: OSError) -> int:
@@ -129,19 +141,26 @@ def _cannot_start(container: Container, program: str, options: Mapping[str, Any]
     return code
 
 
-async def _guard(group: int) -> asyncio.subprocess.Process:
-    """Start the process that ends `group` when we are gone."""
-    return await asyncio.create_subprocess_exec(
+@asynccontextmanager
+async def _guarded() -> AsyncIterator[Callable[[int], None]]:
+    """Start the process that ends a group when we are gone; yield how it learns which."""
+    guard = await asyncio.create_subprocess_exec(
         "/bin/sh",
         "-c",
         _GUARD,
         "minikube-py-guard",
-        str(group),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )
+    pipe = guard.stdin
+    assert pipe is not None
+    try:
+        yield lambda group: pipe.write(f"{group}\n".encode())
+    finally:
+        guard.kill()
+        await guard.wait()
 
 
 def _signal(group: int, number: int) -> None:

@@ -1,14 +1,17 @@
-"""What the programs of this machine use that run as containers (`command:`): measured, with all their descendants.
+"""What the programs of this machine use that run as containers (`command:`): measured, with all their descendants;
+and their end when nobody is left to wait for it.
 
 Stands for cAdvisor's reading of a cgroup. Source: proc(5). Nothing is known where there is no /proc.
 """
 
 import os
 import resource
+import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
-__all__ = ["ProcessMeter", "Processes", "process_tree", "read_processes"]
+__all__ = ["ProcessMeter", "Processes", "end_programs", "process_tree", "read_processes"]
 
 Key = tuple[str, str, str]
 Processes = Mapping[int, tuple[int, float, int]]
@@ -47,6 +50,18 @@ def process_tree(root: int, processes: Processes) -> tuple[float, int]:
         seconds, size = seconds + used, size + resident
         todo += children.get(process, ())
     return seconds, size
+
+
+def end_programs() -> None:
+    """Kill what runs in a session of its own and was started by this process: containers' programs, with their groups.
+
+    For an end without goodbye: it needs no event loop.
+    """
+    for process, (parent, _, _) in read_processes().items():
+        if parent == os.getpid():
+            with suppress(ProcessLookupError, PermissionError):
+                if os.getsid(process) == process:
+                    os.killpg(process, signal.SIGKILL)
 
 
 class ProcessMeter:
