@@ -30,7 +30,8 @@ from minikube_py.cni.mmsg import Batch
 from minikube_py.cni.namespace import NetworkNamespace, current
 from minikube_py.cni.server import PodServer
 from minikube_py.cni.types import Flow, Gate, Resolver, Verdict
-from minikube_py.cni.udp import Endpoint, UdpListener
+from minikube_py.cni.udp import UdpListener
+from minikube_py.cni.udp_endpoint import Endpoint
 
 __all__ = ["LOW_PORT_OFFSET", "Denial", "Fabric"]
 

@@ -25,7 +25,7 @@ from minikube_py.cni.accept import Address, TrackedSocket, listening_socket
 from minikube_py.cni.live import Closed, Live
 from minikube_py.cni.server import PodServer
 from minikube_py.cni.types import Flow, Resolver
-from minikube_py.cni.udp import Endpoint
+from minikube_py.cni.udp_endpoint import Endpoint
 
 if TYPE_CHECKING:
     from minikube_py.cni.fabric import Fabric

@@ -30,7 +30,7 @@ from minikube_py.cni.datagrams import BatchTransport
 from minikube_py.cni.drop import DatagramFilter
 from minikube_py.cni.namespace import NetworkNamespace, current
 from minikube_py.cni.splice import IP_BIND_ADDRESS_NO_PORT
-from minikube_py.cni.udp import Endpoint
+from minikube_py.cni.udp_endpoint import Endpoint
 
 __all__ = ["PodLoop", "compose", "new_event_loop"]
 

@@ -54,12 +54,21 @@ async def connect(source: str, ip: str, port: int, patience: float = 0.1) -> soc
         async with asyncio.timeout(patience):
             await asyncio.get_running_loop().sock_connect(sock, (ip, port))
     except TimeoutError:
-        sock.close()
-        return None
+        if not connected(sock):  # on a busy machine the timer may come first
+            sock.close()
+            return None
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 async def reaches(source: str, ip: str, port: int) -> bool:

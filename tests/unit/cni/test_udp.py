@@ -1,4 +1,4 @@
-"""minikube_py/cni/udp.py: datagram sockets of pods, and Services' flow tables."""
+"""minikube_py/cni/udp.py and udp_endpoint.py: datagram sockets of pods, and Services' flow tables."""
 
 import asyncio
 import contextlib
