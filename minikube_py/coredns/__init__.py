@@ -7,7 +7,7 @@
     fastpath.py    finished answers under a structured key; forwarded.py: answers from upstream while their TTLs last
     engine.py      bytes of a query              ─► bytes of a reply, or the wish to ask upstream
     querylog.py, metrics.py                      what was answered, in CoreDNS' formats
-    server.py, upstreams.py                      the sockets
+    server.py, queries.py, upstreams.py          the sockets: its life and pages, queries, asking others
 
 From outside: `dig @<kube-dns ClusterIP>`, or for the whole machine, with its address and port as `mkpy env` gives them,
     systemd-resolved   resolvectl dns lo 127.96.0.10; resolvectl domain lo '~cluster.local'

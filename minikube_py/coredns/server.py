@@ -1,9 +1,6 @@
-"""CoreDNS as a pod's program: the sockets around `engine`, and asking upstream.
+"""CoreDNS as a pod's program: its life by the Corefile, and its ports.
 
-    UDP, TCP :53 ──► Engine.fast ──► reply
-                        └─► Engine.slow ──► reply
-                               └─► Pending ──► Upstreams: cache, one question at a time for all who ask it, UDP then TCP
-    :9153/metrics   :8080/health   :8181/ready
+    UDP, TCP :53 (queries.py)   :9153/metrics   :8080/health   :8181/ready
 
 Stands for the coredns binary. Left out: DNS over TLS, HTTPS and QUIC, zone transfers, health checks of upstreams.
 """
@@ -11,43 +8,31 @@ Stands for the coredns binary. Left out: DNS over TLS, HTTPS and QUIC, zone tran
 import asyncio
 import functools
 import itertools
-import logging
 import random
 import re
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from minikube_py.aiokit.clock import Clock
 from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.client.api import API
-from minikube_py.cni.dnswire import RCODES, WireError, header, rcode_name
-from minikube_py.cni.mmsg import Datagram
 from minikube_py.cni.namespace import LOOPBACK
 from minikube_py.cni.resolvconf import ResolvConf
 from minikube_py.coredns.agent import CorefileWatch, ZoneAgent
 from minikube_py.coredns.corefile import CorefileError, default_corefile, parse
-from minikube_py.coredns.engine import Asked, Engine, Finished, Pending, Served
-from minikube_py.coredns.fastpath import Entry
-from minikube_py.coredns.forwarded import fit, read_answer
-from minikube_py.coredns.message import Answer, Question
-from minikube_py.coredns.metrics import FIRST_BUCKET, Metrics
-from minikube_py.coredns.plugins import Block, Context, Forward, Outcome, Query, build
+from minikube_py.coredns.engine import Engine
+from minikube_py.coredns.metrics import Metrics
+from minikube_py.coredns.plugins import Block, Context, build
 from minikube_py.coredns.plugins.plugin import Upstream
+from minikube_py.coredns.queries import Datagrams, Queries
 from minikube_py.coredns.querylog import QueryLog
-from minikube_py.coredns.upstreams import UpstreamError, Upstreams
+from minikube_py.coredns.upstreams import Upstreams
 from minikube_py.images.container import Container, Main
 
 __all__ = ["program"]
 
-logger = logging.getLogger(__name__)
-
-_TCP_IDLE = 10.0
-"""Seconds that a TCP client may be silent (CoreDNS: 10 s idle timeout)."""
-_MOST_PENDING = 4096
-"""Questions in flight to upstreams, if the Corefile sets no limit."""
-_MOST_CHASES = 8
+_HTTP_IDLE = 10.0
+"""Seconds in which the head of a request must be here."""
 
 
 def program(
@@ -111,7 +96,7 @@ class _Server:
         self.metrics = Metrics("dns://:53")
         self.scope = TaskScope(f"coredns/{container.pod.name}")
         self.upstreams = Upstreams(self.scope, clock, chance)
-        self.panics = 0
+        self.queries = Queries(self.scope, self.upstreams, self.metrics, self.log, container.print)
         self._api = api
         self._domain = domain
         self._host = host
@@ -234,13 +219,13 @@ class _Server:
         loop = asyncio.get_running_loop()
         try:
             for port in dict.fromkeys(block.port for block in blocks):
-                engine = Engine(self.agent, [block for block in blocks if block.port == port], self.fold)
+                engine = Engine(self.agent, [block for block in blocks if block.port == port], self.queries.fold)
                 self._engines[port] = engine
                 transport, _ = await loop.create_datagram_endpoint(
-                    functools.partial(_Datagrams, self, engine), local_addr=(self._host, port)
+                    functools.partial(Datagrams, self.queries, engine), local_addr=(self._host, port)
                 )
                 self._closers.append(transport.close)
-                await self._listen(functools.partial(self._tcp, engine), self._host, port)
+                await self._listen(functools.partial(self.queries.connection, engine), self._host, port)
             for listen, page in self._pages(blocks):
                 await self._listen(functools.partial(self._http, page), listen[0] or self._host, listen[1])
         except BaseException:
@@ -280,104 +265,6 @@ class _Server:
             engine.forget()
         self._engines.clear()
 
-    # -- queries -------------------------------------------------------------------------------------------------
-
-    def fold(self, entry: Entry) -> None:
-        """Keep the counters of a finished answer that goes."""
-        if entry.hits:
-            self.metrics.add(entry.info, entry.hits, entry.seconds)
-            entry.hits, entry.seconds = 0, 0.0
-
-    def finished(self, done: Finished, client: Any, data: bytes, seconds: float) -> None:
-        """Count and log one reply of the slow path."""
-        self.metrics.add(done.info, 1, seconds)
-        if seconds > FIRST_BUCKET:
-            self.metrics.slow(done.info, seconds)
-        if done.info.formats:
-            self.log.add(client, data, done.info, seconds)
-        if done.why:
-            self._error(done.info.question, done.info.rcode, done.why)
-
-    def _error(self, question: Question, rcode: str, why: str) -> None:
-        self.container.print(f"[ERROR] plugin/errors: {RCODES[rcode]} {question.name} {question.type}: {why}")
-
-    async def respond(self, pending: Pending, engine: Engine) -> Finished:
-        """Do what a pending query wants; a failure is SERVFAIL."""
-        asked, outcome, served = pending
-        if isinstance(outcome, Forward) and not outcome.after:
-            try:
-                message, age = await self.upstreams.ask(
-                    outcome, served.block.cache, do=bool(asked.edns and asked.edns.do)
-                )
-            except UpstreamError as error:
-                return self._failed(asked, served, engine, error)
-            reply = fit(message, asked.data, opt=asked.opt, limit=asked.limit, age=age)
-            head = header(reply)
-            info = engine.info(asked, rcode_name(head.rcode), head.flags, len(reply), head.answers, served, "forward")
-            return Finished(reply, info)
-        try:
-            answer = await self._answer(asked.question, outcome, engine, served)
-        except UpstreamError as error:
-            return self._failed(asked, served, engine, error)
-        return engine.finish(asked, answer, served)
-
-    def _failed(self, asked: Asked, served: Served, engine: Engine, error: "UpstreamError") -> Finished:
-        answer = Answer(error.rcode, authoritative=False, plugin="forward", why=str(error))
-        return engine.finish(asked, answer, served)
-
-    async def _answer(
-        self, question: Question, outcome: Outcome, engine: Engine, served: Served, depth: int = 0
-    ) -> Answer:
-        """Resolve an outcome to records: ask upstream, undo rewrites, follow a CNAME out of its zone."""
-        if isinstance(outcome, Forward):
-            message, age = await self.upstreams.ask(outcome, served.block.cache, do=False)
-            answer = _aged(_readable(message), age)
-            for undo in outcome.after:
-                answer = undo(answer)
-            return answer
-        if not outcome.chase or depth >= _MOST_CHASES:
-            return outcome
-        # CoreDNS resolves the target as if it were asked for it, and keeps the CNAME whatever comes of that.
-        target = question._replace(name=outcome.chase)
-        next_served = engine.block_for(target.name)
-        if next_served is None:
-            return outcome
-        try:
-            more = await self._answer(
-                target, next_served.handler(Query(target, engine.zone())), engine, next_served, depth + 1
-            )
-        except UpstreamError as error:
-            return replace(outcome, chase="", why=f"{target.name}: {error}")
-        return replace(outcome, answer=(*outcome.answer, *more.answer), chase="")
-
-    async def _tcp(self, engine: Engine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = writer.get_extra_info("peername") or ("", 0)
-        try:
-            while True:
-                async with asyncio.timeout(_TCP_IDLE):
-                    size = int.from_bytes(await reader.readexactly(2), "big")
-                    data = await reader.readexactly(size)
-                begin = time.perf_counter()
-                if (found := engine.fast(data, tcp=True)) is not None:
-                    writer.write(len(found[0]).to_bytes(2, "big") + found[0])
-                    self.finished(Finished(found[0], found[1].info), client, data, time.perf_counter() - begin)
-                    await writer.drain()
-                    continue
-                done = engine.slow(data, client[0], tcp=True)
-                if done is None:
-                    return
-                if isinstance(done, Pending):
-                    done = await self.respond(done, engine)
-                reply = done.reply if isinstance(done, Finished) else done
-                writer.write(len(reply).to_bytes(2, "big") + reply)
-                if isinstance(done, Finished):
-                    self.finished(done, client, data, time.perf_counter() - begin)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, TimeoutError, OSError):
-            return  # the client is done, silent, or gone
-        finally:
-            writer.close()
-
     # -- HTTP ----------------------------------------------------------------------------------------------------
 
     def _health(self, path: str) -> tuple[int, str]:
@@ -399,7 +286,7 @@ class _Server:
             "coredns_cache_hits_total": cache.hits,
             "coredns_cache_misses_total": cache.misses,
             "coredns_forward_max_concurrent_rejects_total": self.upstreams.rejected,
-            "coredns_panics_total": self.panics,
+            "coredns_panics_total": self.queries.panics,
         }
         enabled = [(zone, name) for block in self._blocks for zone in block.zones for name in block.enabled]
         return 200, self.metrics.text(dict(gauges), dict.fromkeys(enabled))
@@ -409,7 +296,7 @@ class _Server:
     ) -> None:
         """Answer one GET and close: enough for a scrape and a probe."""
         try:
-            async with asyncio.timeout(_TCP_IDLE):
+            async with asyncio.timeout(_HTTP_IDLE):
                 head = await reader.readuntil(b"\r\n\r\n")
             path = head.split(b" ", 2)[1].split(b"?")[0].decode("latin-1")
             status, text = page(path)
@@ -429,97 +316,3 @@ class _Server:
 
 def _listeners(blocks: list[Block]) -> set[Any]:
     return {(block.port, block.health, block.ready, block.metrics) for block in blocks}
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    """The UDP side of one port."""
-
-    def __init__(self, server: _Server, engine: Engine) -> None:
-        self._server = server
-        self._engine = engine
-        self._log = server.log.add
-        self._transport: asyncio.DatagramTransport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # of a datagram endpoint
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        begin = time.perf_counter()
-        found = self._engine.fast(data)
-        if found is None:
-            self._slowly(data, addr, begin)
-            return
-        reply, entry = found
-        self._transport.sendto(reply, addr)
-        seconds = time.perf_counter() - begin
-        entry.hits += 1
-        entry.seconds += seconds
-        if entry.info.formats:
-            self._log(addr, data, entry.info, seconds)
-        if seconds > FIRST_BUCKET:
-            self._server.metrics.slow(entry.info, seconds)
-
-    def datagrams_received(self, received: list[Datagram]) -> list[Datagram]:
-        """Answer a batch (cni.datagrams); each query is said to have taken its share of the time."""
-        begin = time.perf_counter()
-        replies, entries, known, others = self._engine.fast_all(received)
-        if entries:
-            seconds = (time.perf_counter() - begin) / len(received)
-            logged = False
-            for entry in entries:
-                entry.hits += 1
-                entry.seconds += seconds
-                logged = logged or bool(entry.info.formats)
-            if logged:
-                self._server.log.add_all(known, entries, seconds)
-            if seconds > FIRST_BUCKET:
-                for entry in entries:
-                    self._server.metrics.slow(entry.info, seconds)
-        for data, client in others:
-            self._slowly(data, client, time.perf_counter())
-        return replies
-
-    def _slowly(self, data: bytes, addr: Any, begin: float) -> None:
-        server, engine = self._server, self._engine
-        try:
-            done = engine.slow(data, addr[0], tcp=False)
-            if isinstance(done, Pending):
-                if len(server.scope) >= _MOST_PENDING:
-                    server.upstreams.rejected += 1
-                    done = engine.finish(done.asked, Answer("REFUSED", authoritative=False), done.served)
-                else:
-                    server.scope.spawn(self._later(done, addr, begin), name="forward")
-                    return
-        except Exception:  # one client's query must not end the service for all (CoreDNS recovers, too)
-            server.panics += 1
-            logger.exception("dns query failed client=%s query=%s", addr, data[:64].hex())
-            return
-        if isinstance(done, Finished):
-            self._send(done.reply, addr)
-            server.finished(done, addr, data, time.perf_counter() - begin)
-        elif done is not None:
-            self._send(done, addr)
-
-    async def _later(self, pending: Pending, addr: Any, begin: float) -> None:
-        done = await self._server.respond(pending, self._engine)
-        self._send(done.reply, addr)
-        self._server.finished(done, addr, pending.asked.data, time.perf_counter() - begin)
-
-    def _send(self, reply: bytes, addr: Any) -> None:
-        if not self._transport.is_closing():
-            self._transport.sendto(reply, addr)
-
-
-def _readable(message: bytes) -> Answer:
-    from dnslib import DNSError
-
-    try:
-        return read_answer(message)
-    except (DNSError, WireError) as error:
-        raise UpstreamError(f"plugin/forward: an upstream's answer can't be read: {error}") from None
-
-
-def _aged(answer: Answer, age: int) -> Answer:
-    if not age:
-        return answer
-    return replace(answer, answer=tuple(record._replace(ttl=max(record.ttl - age, 0)) for record in answer.answer))
