@@ -31,6 +31,7 @@ __all__ = [
     "Paths",
     "RoutingTable",
     "Upstream",
+    "climbs",
     "normalize_host",
     "normalize_path",
 ]
@@ -189,7 +190,7 @@ def normalize_host(host: str) -> str:
 def normalize_path(path: str) -> str:
     """Return a request path as nginx compares it: percent-decoded, `//` merged, dot segments resolved.
 
-    A path that climbs above the root stays at the root.
+    A path that climbs above the root stays at the root (who serves it has asked `climbs`).
     """
     if "%" in path:
         path = unquote_to_bytes(path).decode("utf-8", "surrogateescape")
@@ -207,6 +208,21 @@ def normalize_path(path: str) -> str:
             kept.append("")
         path = "/" + "/".join(kept)
     return path
+
+
+def climbs(path: str) -> bool:
+    """Tell whether a path leads above the root; nginx and Envoy refuse such a request."""
+    if ".." not in path and "%2" not in path:
+        return False
+    depth = 0
+    for segment in unquote_to_bytes(path).split(b"/"):
+        if segment == b"..":
+            depth -= 1
+            if depth < 0:
+                return True
+        elif segment not in (b"", b"."):
+            depth += 1
+    return False
 
 
 class Paths:

@@ -30,7 +30,7 @@ from minikube_py.ingress.proxy.forwarding import (
 from minikube_py.ingress.proxy.pages import http_date, page
 from minikube_py.ingress.proxy.proxy import transport_security
 from minikube_py.ingress.proxy.sending import IDEMPOTENT
-from minikube_py.ingress.router import Endpoint, Location, Match, normalize_path
+from minikube_py.ingress.router import Endpoint, Location, Match, climbs, normalize_path
 
 if TYPE_CHECKING:
     from aiohttp.web_protocol import RequestHandler
@@ -214,7 +214,7 @@ class Caller(asyncio.Protocol):
         match = proxy.table().route(
             fields.host, path, fields.headers, proxy.chance.random(), method=method, query=query, secure=front.secure
         )
-        if type(match) is not Match:
+        if type(match) is not Match or climbs(path):
             return False
         location = match.location
         options = location.options
@@ -368,8 +368,10 @@ class Caller(asyncio.Protocol):
         if self._call is not None and (filters := self._location.options.response_filters):
             assert self._connection is not None
             self._call.tell(self._connection.endpoint, self._call.sent_at, now)
-            head = filtered_head(head, self._call, filters)
-            block, dated = answer_head.__wrapped__(head, self._chunked, style.server)  # made anew: not to remember
+            head = filtered_head(head, style.server, self._call, filters)
+            block, dated = answer_head.__wrapped__(
+                head, self._chunked, style.server or ""
+            )  # made anew: not to remember
         else:
             block, dated = answer_head(head, self._chunked, style.server)
         if not dated:

@@ -19,12 +19,17 @@ from minikube_py.ingress.proxy.relaying import relay
 from minikube_py.ingress.proxy.sending import answered, request_head, too_large
 from minikube_py.ingress.proxy.subrequests import ask, error_page, mirror, mirrors
 from minikube_py.ingress.proxy.tunnel import tunnel, wanted_upgrade
-from minikube_py.ingress.router import Match, NoMatch, normalize_path
+from minikube_py.ingress.router import Match, NoMatch, climbs, normalize_path
 
 if TYPE_CHECKING:
     from minikube_py.ingress.proxy.proxy import Proxy
 
 __all__ = ["Exchange"]
+
+_REFUSED = {
+    "CONNECT": "CONNECT is for forward proxies; this is an ingress",
+    "TRACE": "TRACE would show callers what the ingress adds; nginx refuses it",
+}
 
 
 class Exchange:
@@ -86,12 +91,14 @@ class Exchange:
         if headers.get(hdrs.TRANSFER_ENCODING, "chunked").lower() != "chunked":
             # llhttp lets "identity, chunked" through; backends differ in what they make of it
             raise Rejected(400, "Transfer-Encoding may be chunked and nothing else")
-        if method == "CONNECT":
-            raise Rejected(405, "CONNECT is for forward proxies; this is an ingress")
+        if method in _REFUSED:
+            raise Rejected(405, _REFUSED[method])
         path, _, query = target.partition("?")
         fragment = path.find("#")
         if fragment >= 0:
             raise Rejected(400, "a request target has no fragment")
+        if climbs(path):
+            raise Rejected(400, "the path climbs above the root")
         proxy = self.proxy
         match = proxy.table().route(
             host, path, headers, proxy.chance.random(), method=method, query=query, secure=self.secure

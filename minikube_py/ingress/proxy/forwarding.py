@@ -19,13 +19,13 @@ from minikube_py.ingress.proxy.pages import Style
 __all__ = [
     "HOST",
     "NOT_FORWARDED",
-    "NOT_RETURNED",
     "Fields",
     "answer_head",
     "beginning",
     "filtered_head",
     "interim_fields",
     "preamble",
+    "returned",
     "simple_fields",
     "simple_line",
     "styled_preamble",
@@ -58,9 +58,10 @@ NOT_FORWARDED = frozenset(
     }
 )
 """Hop by hop (RFC 9110 §7.6.1), or set by us: a caller's own X-Forwarded-* are not believed, as in ingress-nginx."""
-NOT_RETURNED = frozenset(
+_NOT_RETURNED = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
+_NOT_SHOWN = _NOT_RETURNED | {b"server"}
 HOST = re.compile(r"(?:[A-Za-z0-9._\-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 _LINE = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[!-\"$-~]*) HTTP/1\.1\r\n")
@@ -203,18 +204,29 @@ def simple_fields(block: bytes) -> Fields | None:
 
 def interim_fields(head: Head) -> list[tuple[bytes, bytes, bytes]]:
     """Return the headers of an informational answer for the caller."""
-    return [each for each in head.headers if each[0] not in NOT_RETURNED]
+    return returned(head)
+
+
+def returned(head: Head, server: str | None = "") -> list[tuple[bytes, bytes, bytes]]:
+    """Return an answer's headers without those between pod and proxy only: by name, or because Connection says so.
+
+    `server` as in `pages.Style`: None hides the pod's.
+    """
+    skipped = _NOT_RETURNED if server is not None else _NOT_SHOWN
+    for lower, _, value in head.headers:
+        if lower == b"connection":
+            # its length is how the answer ends, whatever the pod says
+            skipped |= {each.strip().lower() for each in value.split(b",")} - {b"content-length"}
+    return [each for each in head.headers if each[0] not in skipped]
 
 
 @lru_cache(maxsize=512)  # `messages.parse_head` gives the same Head for the same bytes
-def answer_head(head: Head, chunked: bool, server: str) -> tuple[bytes, bool]:
+def answer_head(head: Head, chunked: bool, server: str | None) -> tuple[bytes, bool]:
     """Return (status line and headers for the caller, without the empty line; whether it has Date)."""
     parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
     dated = False
     served = not server
-    for lower, name, value in head.headers:
-        if lower in NOT_RETURNED:
-            continue
+    for lower, name, value in returned(head, server):
         dated = dated or lower == b"date"
         served = served or lower == b"server"
         parts.append(b"%b: %b\r\n" % (name, value))
@@ -225,9 +237,9 @@ def answer_head(head: Head, chunked: bool, server: str) -> tuple[bytes, bool]:
     return b"".join(parts), dated
 
 
-def filtered_head(head: Head, call: Call, filters: Iterable[ResponseFilter]) -> Head:
+def filtered_head(head: Head, server: str | None, call: Call, filters: Iterable[ResponseFilter]) -> Head:
     """Return an answer's head as an Ingress's annotations make it."""
-    texts = [(n.decode("latin-1"), v.decode("latin-1")) for lower, n, v in head.headers if lower not in NOT_RETURNED]
+    texts = [(n.decode("latin-1"), v.decode("latin-1")) for _, n, v in returned(head, server)]
     for each in filters:
         each.response(call, head.status, texts)
     fields = [(n.lower().encode("latin-1"), n.encode("latin-1"), v.encode("latin-1", "replace")) for n, v in texts]

@@ -18,8 +18,8 @@ _WITHOUT_SENTENCE = frozenset({204, 304})
 class Style:
     """How a controller shows itself: its pages, and the headers that it gives to backends."""
 
-    server: str = "nginx"
-    """The Server header where the backend sends none; "" for none."""
+    server: str | None = None
+    """The Server header where the backend sends none; "" for none; None hides every one (server-tokens off)."""
     hsts: bool = True
     body: Callable[[int, str], tuple[str, str]] | None = None
     """`(status, because)` → (content type, text); None: nginx's page."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from minikube_py.ingress.http1.messages import BadResponse, Framing, Head
 from minikube_py.ingress.http1.pool import Closed
-from minikube_py.ingress.proxy.forwarding import NOT_RETURNED
+from minikube_py.ingress.proxy.forwarding import returned
 from minikube_py.ingress.proxy.outbound import Outbound
 from minikube_py.ingress.proxy.pages import http_date
 
@@ -19,7 +19,8 @@ _HSTS = (b"strict-transport-security", b"Strict-Transport-Security", b"max-age=3
 def answer_fields(exchange: "Exchange", head: Head) -> list[tuple[bytes, bytes, bytes]]:
     """Return the headers that the caller gets."""
     request = exchange.request
-    fields = [each for each in head.headers if each[0] not in NOT_RETURNED]
+    style = exchange.proxy.style
+    fields = returned(head, style.server)
     options = exchange.options
     if exchange.call is not None and options.response_filters:
         texts = [(name.decode("latin-1"), value.decode("latin-1")) for _, name, value in fields]
@@ -29,7 +30,6 @@ def answer_fields(exchange: "Exchange", head: Head) -> list[tuple[bytes, bytes, 
     lower = {each[0] for each in fields}
     if b"date" not in lower:
         fields.append((b"date", b"Date", http_date(exchange.proxy.clock.now()).encode()))
-    style = exchange.proxy.style
     if style.server and b"server" not in lower:
         fields.append((b"server", b"Server", style.server.encode()))
     if exchange.secure and style.hsts and not _local(request.headers.get("Host", "")):

@@ -130,6 +130,9 @@ ATTACKS = [
     pytest.param(b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: shop.test\r\n\r\n", id="a target over 8190 bytes"),
     pytest.param(b"GET / HTTP/1.1\r\nHost: shop.test\r\n" + b"A: b\r\n" * 200 + b"\r\n", id="more than 128 headers"),
     pytest.param(b"CONNECT shop.test:80 HTTP/1.1\r\nHost: shop.test\r\n\r\n", id="CONNECT"),
+    pytest.param(b"TRACE / HTTP/1.1\r\nHost: shop.test\r\n\r\n", id="TRACE"),
+    pytest.param(b"GET /../etc HTTP/1.1\r\nHost: shop.test\r\n\r\n", id="a path above the root"),
+    pytest.param(b"GET /a/%2E%2e/.%2e/ HTTP/1.1\r\nHost: shop.test\r\n\r\n", id="a path above the root, encoded"),
     pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="TLS on the HTTP port"),
 ]
 

@@ -16,6 +16,7 @@ from minikube_py.ingress.router import (
     Paths,
     PathType,
     RoutingTable,
+    climbs,
     normalize_host,
     normalize_path,
 )
@@ -61,6 +62,27 @@ def found(rules: list[tuple[str, PathType]], path: str) -> tuple[str, PathType] 
 def test_path_rules(rules: list[tuple[str, PathType]], path: str, winner: tuple[str, PathType] | None) -> None:
     """The path types of the Ingress API and their precedence hold."""
     assert found(rules, path) == winner
+
+
+@pytest.mark.parametrize(
+    ("path", "above"),
+    [
+        ("/../a", True),
+        ("/a/../../b", True),
+        ("//..", True),
+        ("/%2e%2E/a", True),
+        ("/..%2fa", True),
+        ("/", False),
+        ("/a/..", False),
+        ("/a/b/../..", False),
+        ("/...", False),
+        ("/a..b/%20", False),
+        ("/%2e/a", False),
+    ],
+)
+def test_paths_above_the_root_are_seen(path: str, above: bool) -> None:
+    """nginx answers 400 to a path that climbs above the root, encoded or not; what ends at the root is fine."""
+    assert climbs(path) is above
 
 
 PATHS = st.lists(st.sampled_from(["a", "b", "ab", ""]), max_size=4).map(lambda parts: "/" + "/".join(parts))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minikube_py.ingress.http1.messages import parse_head
-from minikube_py.ingress.proxy.forwarding import answer_head, simple_fields, simple_line
+from minikube_py.ingress.proxy.forwarding import answer_head, returned, simple_fields, simple_line
 
 OK = b"Host: shop.test\r\n"
 
@@ -110,10 +110,24 @@ def test_simple_is_what_a_slow_parser_reads_the_same(parts: list[bytes]) -> None
 
 
 def test_answers_lose_hop_by_hop_headers() -> None:
-    """What is between proxy and pod stays there; a missing Server is nginx."""
+    """What is between proxy and pod stays there; a missing Server is the controller's."""
     head = parse_head(b"HTTP/1.1 200 OK\r\nA: 1\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked", method="GET")
     assert answer_head(head, True, "nginx") == (
         b"HTTP/1.1 200 OK\r\nA: 1\r\nServer: nginx\r\nTransfer-Encoding: chunked\r\n",
         False,
     )
     assert answer_head(head, False, "") == (b"HTTP/1.1 200 OK\r\nA: 1\r\n", False)
+
+
+@pytest.mark.parametrize(
+    ("server", "fields"),
+    [
+        pytest.param("", [b"X-Open", b"Server", b"Content-Length"], id="the pod's Server is shown"),
+        pytest.param(None, [b"X-Open", b"Content-Length"], id="ingress-nginx hides it"),
+    ],
+)
+def test_headers_that_an_answers_connection_names_stay_here(server: str | None, fields: list[bytes]) -> None:
+    """RFC 9110 §7.6.1: what Connection names is for the proxy alone; a length is never lost so."""
+    lines = b"HTTP/1.1 200 OK\r\nConnection: close, X-Secret, Content-Length\r\nX-Secret: 1\r\nX-Open: 1\r\nServer: app"
+    head = parse_head(lines + b"\r\nContent-Length: 2", method="GET")
+    assert [name for _, name, _ in returned(head, server)] == fields
