@@ -7,12 +7,8 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
 
 import asyncio
-import base64
-import json
 import random
-import secrets
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,8 +21,10 @@ from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Object
 from minikube_py.apiserver import bodies, field_selector, patching
 from minikube_py.apiserver.conversion import Served
+from minikube_py.apiserver.deleteoptions import delete_options
 from minikube_py.apiserver.exchange import Exchange, add_warnings
 from minikube_py.apiserver.operations import Operations
+from minikube_py.apiserver.paging import Pages
 from minikube_py.apiserver.representation import encode, negotiate, render, render_list
 from minikube_py.apiserver.routes import Target
 from minikube_py.apiserver.watches import Filter, Hub
@@ -35,9 +33,6 @@ from minikube_py.kinds.check import not_emulated
 from minikube_py.kinds.kind import Kind
 
 __all__ = ["Rest"]
-
-_PAGES = 64
-"""Paged lists that may be under way at a time; the oldest one then expires, as one that etcd has compacted."""
 
 _BOOKMARKS = 60.0
 """Seconds between bookmarks, as kube-apiserver sends them."""
@@ -50,7 +45,7 @@ class Rest:
         self._operations = operations
         self._hub = hub
         self._clock = clock
-        self._pages: OrderedDict[str, tuple[Sequence[Object], int]] = OrderedDict()
+        self._pages = Pages()
 
     async def handle(self, exchange: Exchange, target: Target, served: Served) -> web.StreamResponse:
         """Answer a request for a resource or an object, not for a part of it."""
@@ -138,13 +133,13 @@ class Rest:
         limit = exchange.number("limit") or 0
         token = exchange.query.get("continue")
         if token:
-            objects, revision, start = self._resume(token)
+            objects, revision, start = self._pages.resume(token)
         else:
             self._check_revision(exchange)
             objects, revision, start = self._matching(served, which), self._operations.revision, 0
         metadata: Object = {"resourceVersion": str(revision)}
         if limit > 0 and len(objects) - start > limit:
-            metadata["continue"] = self._page(token, objects, revision, start + limit)
+            metadata["continue"] = self._pages.keep(token, objects, revision, start + limit)
             if which.labels is None and which.fields is None:
                 metadata["remainingItemCount"] = len(objects) - start - limit
             objects = objects[start : start + limit]
@@ -177,29 +172,6 @@ class Rest:
         if not text.isdecimal():
             raise errors.bad_request(f'Invalid value: "{text}": invalid resource version: it must be a number')
         return int(text)
-
-    def _page(self, token: str | None, objects: Sequence[Object], revision: int, start: int) -> str:
-        """Keep the rest of a list as it is now (objects never change), so that pages fit together."""
-        number = json.loads(base64.urlsafe_b64decode(token))["id"] if token else secrets.token_hex(8)
-        self._pages[number] = (objects, revision)
-        self._pages.move_to_end(number)
-        while len(self._pages) > _PAGES:
-            self._pages.popitem(last=False)
-        return base64.urlsafe_b64encode(json.dumps({"v": "mkpy/v1", "id": number, "start": start}).encode()).decode()
-
-    def _resume(self, token: str) -> tuple[Sequence[Object], int, int]:
-        try:
-            read = json.loads(base64.urlsafe_b64decode(token))
-            number, start = str(read["id"]), int(read["start"])
-        except (ValueError, KeyError, TypeError):
-            raise errors.bad_request("continue key is not valid: it isn't one that this server gave") from None
-        if number not in self._pages:
-            raise errors.gone(
-                "The provided continue parameter is too old to display a consistent list result. You can start a new "
-                "list without the continue parameter."
-            )
-        objects, revision = self._pages[number]
-        return objects, revision, start
 
     # Watching
 
@@ -264,7 +236,7 @@ class Rest:
 
     async def _create(self, exchange: Exchange, target: Target, served: Served) -> web.Response:
         body = await exchange.body()
-        obj = self.decoded(exchange, target, served, body)
+        obj = self.decoded(exchange, served, body)
         if target.namespace is not None:
             self._place(obj, target.namespace)
         elif served.kind.namespaced:
@@ -282,15 +254,9 @@ class Rest:
     async def update(self, exchange: Exchange, target: Target, served: Served, subresource: str = "") -> web.Response:
         """Answer a PUT on an object or on one of its sub-resources that have the same form."""
         body = await exchange.body()
-        obj = self.decoded(exchange, target, served, body)
+        obj = self.decoded(exchange, served, body)
         metadata = obj["metadata"]
-        if metadata.get("name") and metadata["name"] != target.name:
-            raise errors.bad_request(
-                f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
-            )
-        metadata["name"] = target.name
-        if target.namespace is not None:
-            self._place(obj, target.namespace)
+        self._aim(obj, target)
         live = self.read(target, served)
         if not metadata.get("resourceVersion") and served.kind.schema is not None:
             error = errors.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
@@ -340,27 +306,8 @@ class Rest:
         if not manager:
             error = errors.required("fieldManager", "is required for apply patch")
             raise errors.invalid("PatchOptions", "", [error], "meta.k8s.io")
-        if not isinstance(patch, dict):
-            raise errors.bad_request("error decoding YAML: an apply patch is an object")
-        for field, wanted in (("apiVersion", kind.api_version), ("kind", kind.kind)):
-            if patch.get(field) != wanted:
-                raise errors.bad_request(
-                    f"the {field} of the applied object ({patch.get(field)}) does not match that of the URL ({wanted})"
-                )
-        metadata = patch.get("metadata")
-        if metadata is None:
-            metadata = patch["metadata"] = {}
-        if not isinstance(metadata, dict):
-            raise errors.bad_request("error decoding YAML: metadata must be an object")
-        if metadata.get("managedFields"):
-            raise errors.bad_request("metadata.managedFields must be nil")
-        if metadata.get("name", target.name) != target.name:
-            raise errors.bad_request(
-                f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
-            )
-        metadata["name"] = target.name
-        if target.namespace is not None:
-            self._place(patch, target.namespace)
+        metadata = _applied_metadata(kind, patch)
+        self._aim(patch, target)
         exchange.warnings += bodies.problems(patch, _checker(kind), None, exchange.validation)
         exchange.warnings += _without_effect(kind, patch, exchange.validation)
         wanted_obj = self._to_storage(served, _prune(kind, patch))
@@ -392,7 +339,7 @@ class Rest:
         return self.answer(exchange, served, stored)
 
     async def _delete(self, exchange: Exchange, target: Target, served: Served) -> web.Response:
-        options = await self.delete_options(exchange)
+        options = await delete_options(exchange)
         live = self.read(target, served)
         left = self._operations.delete(served.resource, target.name, target.namespace or "", **options)
         if left is not None:
@@ -406,7 +353,7 @@ class Rest:
         )
 
     async def _delete_collection(self, exchange: Exchange, target: Target, served: Served) -> web.Response:
-        options = await self.delete_options(exchange)
+        options = await delete_options(exchange)
         which = self._filter(exchange, target, served.kind)
         deleted = []
         for obj in self._matching(served, which):
@@ -423,53 +370,11 @@ class Rest:
         metadata = {"resourceVersion": str(self._operations.revision)}
         return exchange.json(render_list(served.kind, deleted, how, self._clock.now(), metadata), how=how)
 
-    async def delete_options(self, exchange: Exchange) -> dict[str, Any]:
-        """Read DeleteOptions from the body and the query; return the arguments of `Operations.delete`.
-
-        Error handling: 400 and 422 for options that make no sense.
-        """
-        body = await exchange.body()
-        options: Any = bodies.decode(body, exchange.content_type, "DeleteOptions") if body.strip() else {}
-        if not isinstance(options, dict):
-            raise errors.bad_request("the body of a DELETE is a DeleteOptions object")
-        grace = options.get("gracePeriodSeconds")
-        if grace is None:
-            grace = exchange.number("gracePeriodSeconds")
-        if grace is not None and (type(grace) is not int or grace < 0):
-            error = errors.invalid_value("gracePeriodSeconds", grace, "must be greater than or equal to 0")
-            raise errors.invalid("DeleteOptions", "", [error], "meta.k8s.io")
-        propagation = options.get("propagationPolicy") or exchange.query.get("propagationPolicy")
-        orphan = options.get("orphanDependents", exchange.flag("orphanDependents") or None)
-        if propagation and orphan is not None:
-            error = errors.invalid_value(
-                "propagationPolicy", propagation, "orphanDependents and deletionPropagation cannot be both set"
-            )
-            raise errors.invalid("DeleteOptions", "", [error], "meta.k8s.io")
-        if propagation not in (None, "Background", "Foreground", "Orphan"):
-            supported = ("Foreground", "Background", "Orphan")
-            error = errors.not_supported("propagationPolicy", propagation, supported)
-            raise errors.invalid("DeleteOptions", "", [error], "meta.k8s.io")
-        dry_run = options.get("dryRun") or ([exchange.query["dryRun"]] if exchange.dry_run else [])
-        if dry_run not in ([], ["All"]):
-            error = errors.not_supported("dryRun", dry_run, ("All",))
-            raise errors.invalid("DeleteOptions", "", [error], "meta.k8s.io")
-        preconditions = options.get("preconditions") or {}
-        return {
-            "grace_period": grace,
-            "propagation": propagation or ("Orphan" if orphan else "Background"),
-            "uid": preconditions.get("uid"),
-            "resource_version": preconditions.get("resourceVersion"),
-            "dry_run": bool(dry_run),
-        }
-
     # Bodies
 
-    def decoded(self, exchange: Exchange, target: Target, served: Served, body: bytes) -> Object:
+    def decoded(self, exchange: Exchange, served: Served, body: bytes) -> Object:
         """Return the object of a body, checked as fieldValidation asks and pruned."""
         obj = bodies.decode_object(body, exchange.content_type, served.kind, served.kind.api_version)
-        return self._hold(exchange, served, obj, body)
-
-    def _hold(self, exchange: Exchange, served: Served, obj: Object, body: bytes) -> Object:
         validation = exchange.validation
         text = body if validation != "Ignore" and body[:1] in (b"{", b"[") else None
         exchange.warnings += bodies.problems(obj, _checker(served.kind), text, validation)
@@ -477,7 +382,7 @@ class Rest:
         return _prune(served.kind, obj)
 
     def _hold_patched(self, exchange: Exchange, served: Served, obj: Object, body: bytes) -> Object:
-        """As `_hold`, but what is wrong is wrong with the patch: 422 if validation is Strict."""
+        """As `decoded`, but what is wrong is wrong with the patch: 422 if validation is Strict."""
         validation = exchange.validation
         if validation != "Strict":
             exchange.warnings += bodies.problems(obj, _checker(served.kind), body, validation)
@@ -489,6 +394,17 @@ class Rest:
             text = body.decode(errors="replace")
             raise errors.invalid("", "", [errors.invalid_value("patch", text, bodies.strict_message(found))])
         return _prune(served.kind, obj)
+
+    def _aim(self, obj: Object, target: Target) -> None:
+        """Give an object the name and namespace of its URL; 400 if it has others."""
+        metadata = obj["metadata"]
+        if metadata.get("name") and metadata["name"] != target.name:
+            raise errors.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
+            )
+        metadata["name"] = target.name
+        if target.namespace is not None:
+            self._place(obj, target.namespace)
 
     @staticmethod
     def _place(obj: Object, namespace: str) -> None:
@@ -521,6 +437,25 @@ class Rest:
                 obj["metadata"]["managedFields"] = entries
 
         return finish
+
+
+def _applied_metadata(kind: Kind, patch: Any) -> dict[str, Any]:
+    """Return the metadata of an applied object, made if it has none; 400 for what can't be applied to this kind."""
+    if not isinstance(patch, dict):
+        raise errors.bad_request("error decoding YAML: an apply patch is an object")
+    for field, wanted in (("apiVersion", kind.api_version), ("kind", kind.kind)):
+        if patch.get(field) != wanted:
+            raise errors.bad_request(
+                f"the {field} of the applied object ({patch.get(field)}) does not match that of the URL ({wanted})"
+            )
+    metadata = patch.get("metadata")
+    if metadata is None:
+        metadata = patch["metadata"] = {}
+    if not isinstance(metadata, dict):
+        raise errors.bad_request("error decoding YAML: metadata must be an object")
+    if metadata.get("managedFields"):
+        raise errors.bad_request("metadata.managedFields must be nil")
+    return metadata
 
 
 def _checker(kind: Kind) -> bodies.Checker:
