@@ -23,6 +23,7 @@ _HEAD_LIMIT = 1 << 20
 """Go's net/http gives up on a longer header."""
 
 _REDIRECTS = 10
+"""Requests after which Go's http.Client gives up."""
 
 
 class ProbeFailed(Exception):
@@ -197,6 +198,59 @@ def _request(url: SplitResult, headers: Iterable[Mapping[str, Any]], agent: str)
     return "".join((f"GET {target} HTTP/1.1\r\n", *(f"{k}: {v}\r\n" for k, v in sent), "\r\n")).encode("utf-8")
 
 
+class _Get:
+    """A GET with its redirects, and how far it has come: what it means to be late depends on that."""
+
+    def __init__(self, url: SplitResult, headers: Iterable[Mapping[str, Any]], agent: str) -> None:
+        self.url = url
+        self.where = url.netloc
+        self._headers = headers
+        self._agent = agent
+        self._connected = False
+        self._answer: _Answer | None = None
+
+    async def follow(self) -> _Answer:
+        """Return the answer, of a redirect on the same host that to which it leads."""
+        host = self.url.hostname
+        for _ in range(_REDIRECTS):
+            answer = await self._exchange()
+            location = answer.headers.get("location")
+            if not location or answer.status not in (301, 302, 303, 307, 308):
+                return answer
+            target = urlsplit(urljoin(self.url.geturl(), location))
+            if target.hostname != host:
+                return answer
+            self.url = target
+        raise ProbeFailed(f"stopped after {_REDIRECTS} redirects")
+
+    async def _exchange(self) -> _Answer:
+        url, self._connected, self._answer = self.url, False, None
+        host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+        self.where = f"{host}:{port}"
+        connection = await _dial(host, port, tls=url.scheme == "https")
+        self._connected = True
+        try:
+            await connection.send(_request(url, self._headers, self._agent))
+            data = b""
+            while self._answer is None or not self._answer.complete:
+                if not (more := await connection.receive()):
+                    break
+                data += more
+                self._answer = _Answer.parse(data)
+        finally:
+            connection.close()
+        if self._answer is None:
+            raise ProbeFailed("EOF")
+        return self._answer
+
+    def late(self) -> ProbeFailed | ProbeErrored:
+        """Return what it is called, in Go's words, that the time was over."""
+        if self._answer is not None:
+            return ProbeErrored("context deadline exceeded (Client.Timeout or context cancellation while reading body)")
+        why = "context deadline exceeded" if self._connected else f"dial tcp {self.where}: i/o timeout"
+        return ProbeFailed(f'Get "{self.url.geturl()}": {why} (Client.Timeout exceeded while awaiting headers)')
+
+
 async def http_get(
     action: Mapping[str, Any],
     host: str,
@@ -214,49 +268,17 @@ async def http_get(
     scheme = str(action.get("scheme") or "HTTP").lower()
     path = str(action.get("path") or "/")
     url = urlsplit(f"{scheme}://{host}:{port}{path if path.startswith('/') else f'/{path}'}")
-    headers = action.get("httpHeaders") or ()
-    where, answer = f"{host}:{port}", None
-    connected = False
+    get = _Get(url, action.get("httpHeaders") or (), agent)
     try:
         async with asyncio.timeout(timeout):
-            for _ in range(_REDIRECTS):
-                connected, answer = False, None
-                to = url.port or (443 if url.scheme == "https" else 80)
-                where = f"{url.hostname}:{to}"
-                connection = await _dial(url.hostname or host, to, tls=url.scheme == "https")
-                connected = True
-                try:
-                    await connection.send(_request(url, headers, agent))
-                    data = b""
-                    while answer is None or not answer.complete:
-                        if not (more := await connection.receive()):
-                            break
-                        data += more
-                        answer = _Answer.parse(data)
-                finally:
-                    connection.close()
-                if answer is None:
-                    raise ProbeFailed("EOF")
-                location = answer.headers.get("location")
-                if not location or answer.status not in (301, 302, 303, 307, 308):
-                    break
-                target = urlsplit(urljoin(url.geturl(), location))
-                if target.hostname != host:
-                    break
-                url = target
-            else:
-                raise ProbeFailed(f"stopped after {_REDIRECTS} redirects")
+            answer = await get.follow()
     except TimeoutError:
-        if answer is not None:
-            raise ProbeErrored(
-                "context deadline exceeded (Client.Timeout or context cancellation while reading body)"
-            ) from None
-        why = "context deadline exceeded" if connected else f"dial tcp {where}: i/o timeout"
-        raise ProbeFailed(f'Get "{url.geturl()}": {why} (Client.Timeout exceeded while awaiting headers)') from None
+        raise get.late() from None
     except ProbeFailed as failed:
-        raise ProbeFailed(f'Get "{url.geturl()}": {failed}') from None
+        raise ProbeFailed(f'Get "{get.url.geturl()}": {failed}') from None
     except ConnectionError:
-        raise ProbeFailed(f'Get "{url.geturl()}": read tcp {where}: read: connection reset by peer') from None
+        why = f"read tcp {get.where}: read: connection reset by peer"
+        raise ProbeFailed(f'Get "{get.url.geturl()}": {why}') from None
     if hook or 200 <= answer.status < 300:
         return ""
     if 300 <= answer.status < 400:
