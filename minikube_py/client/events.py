@@ -9,6 +9,7 @@ k8s.io/client-go/tools/record/events_cache.go.
 """
 
 import logging
+from typing import TypeVar
 
 from minikube_py.aiokit.clock import Clock, rfc3339
 from minikube_py.apimachinery import meta
@@ -20,6 +21,7 @@ __all__ = ["Recorder"]
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 
 _SIMILAR = 10
 _SIMILAR_SECONDS = 600.0
@@ -62,9 +64,8 @@ class Recorder:
     def _allowed(self, object_: tuple[str, ...], now: float) -> bool:
         bucket = self._spam.get(object_)
         if bucket is None:
-            if len(self._spam) >= _REMEMBERED:
-                del self._spam[next(iter(self._spam))]
-            bucket = self._spam[object_] = _Spam(now)
+            bucket = _Spam(now)
+            _keep(self._spam, object_, bucket)
         return bucket.take(now)
 
     def _combined(self, group: tuple[str, ...], message: str, now: float) -> bool:
@@ -73,10 +74,7 @@ class Recorder:
         if now - since > _SIMILAR_SECONDS:
             messages = set()
         messages.add(message)
-        self._similar.pop(group, None)
-        if len(self._similar) >= _REMEMBERED:
-            del self._similar[next(iter(self._similar))]
-        self._similar[group] = (now, messages)
+        _keep(self._similar, group, (now, messages))
         if len(messages) < _SIMILAR:
             return False
         messages.pop()
@@ -117,14 +115,8 @@ class Recorder:
 
                 self._api.modify("events", known, namespace, again)
                 return
-            # As in client-go the name counts nanoseconds: a list of events, sorted by name, tells a story in its order.
-            number = round(moment * 1e9)
-            while self._api.get("events", name := f"{meta.name(about)}.{number:x}", namespace):
-                number += 1
-            self._names.pop(identity, None)
-            if len(self._names) >= _REMEMBERED:
-                del self._names[next(iter(self._names))]
-            self._names[identity] = name
+            name = self._free_name(about, namespace, moment)
+            _keep(self._names, identity, name)
             self._api.create(
                 {
                     "apiVersion": "v1",
@@ -144,3 +136,18 @@ class Recorder:
             )
         except StatusError as error:
             logger.debug("event refused object=%s reason=%s error=%s", meta.describe(about), reason, error)
+
+    def _free_name(self, about: Object, namespace: str, moment: float) -> str:
+        """Return a name as client-go makes it, of nanoseconds: events sorted by name tell a story in its order."""
+        number = round(moment * 1e9)
+        while self._api.get("events", name := f"{meta.name(about)}.{number:x}", namespace):
+            number += 1
+        return name
+
+
+def _keep(cache: dict[tuple[str, ...], T], key: tuple[str, ...], value: T) -> None:
+    """Remember a value as the newest; where there are too many, forget the oldest."""
+    cache.pop(key, None)
+    if len(cache) >= _REMEMBERED:
+        del cache[next(iter(cache))]
+    cache[key] = value
