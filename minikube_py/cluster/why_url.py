@@ -25,7 +25,7 @@ from minikube_py.cluster.why_answer import Hop, Why
 from minikube_py.cni.types import Flow
 from minikube_py.ingress.explain import Walk, explain, farthest
 from minikube_py.ingress.flavors import flavor
-from minikube_py.ingress.rules.sources import GATEWAY_CLASSES, GATEWAY_RESOURCES, GATEWAYS, RESOURCES, Sources
+from minikube_py.ingress.rules.sources import GATEWAY_CLASSES, GATEWAY_RESOURCES, GATEWAYS, RESOURCES, SLICES, Sources
 
 if TYPE_CHECKING:
     from minikube_py.cluster.local import LocalCluster
@@ -62,6 +62,7 @@ class _Seen:
     """Why the controller itself answered; "" for a pod's answer."""
     endpoint: str = ""
     """`ip:port` of the pod, by the access log; "" if it isn't there."""
+    refused: bool = False
 
 
 async def why_url(cluster: "LocalCluster", url: str, *, measured: bool = True) -> WhyURL:
@@ -84,6 +85,9 @@ async def _ask(cluster: "LocalCluster", url: str, parts: SplitResult, *, measure
     walk = _walk(cluster, parts, port)
     hops = [Hop(step.name, step.text, "ok" if step.ok else "FAILED", step.details) for step in walk.steps]
     fix = list(walk.fix)
+    if (nobody := _nobody(cluster, walk)) is not None:
+        walk = replace(walk, endpoints=(), status=0)
+        hops, fix = [nobody], list(_start(cluster, walk))
     policies: tuple[str, ...] = ()
     denied = False
     if walk.endpoints and not walk.status and (controller := _controller(cluster, walk)):
@@ -104,8 +108,9 @@ async def _ask(cluster: "LocalCluster", url: str, parts: SplitResult, *, measure
     seen = await _probe(cluster, walk, ip, port, parts)
     real = cluster.fabric.real_address(ip, port)
     text = f"real GET to {real[0]}:{real[1]}: {_told(seen, hops[-1].text)}"
-    outcome = Outcome.CONNECTED if seen.status else Outcome.SILENT
-    return replace(found, probe=Probe(outcome, "127.0.0.1", text), verdict=_judged(walk, seen, denied=denied))
+    outcome = Outcome.CONNECTED if seen.status else Outcome.REFUSED if seen.refused else Outcome.SILENT
+    verdict = not seen.status if nobody is not None else _judged(walk, seen, denied=denied)
+    return replace(found, probe=Probe(outcome, "127.0.0.1", text), verdict=verdict)
 
 
 def _inside(cluster: "LocalCluster", parts: SplitResult) -> int:
@@ -155,6 +160,28 @@ def _pods(cluster: "LocalCluster", walk: Walk) -> Iterable[meta.Object]:
             yield pod
 
 
+def _nobody(cluster: "LocalCluster", walk: Walk) -> Hop | None:
+    """Return what fails if no pod of the controller answers: nothing decides about the request."""
+    if walk.service is None:
+        return None
+    for each in cluster.operations.list(SLICES, walk.service.namespace):
+        if meta.labels(each).get("kubernetes.io/service-name") == walk.service.name:
+            states = [endpoint.get("conditions") or {} for endpoint in each.get("endpoints") or ()]
+            if any(state.get("serving", state.get("ready", True)) for state in states):
+                return None  # pods that end go on answering where there are no others (KEP-1669)
+    pods = [meta.name(pod) for pod in _pods(cluster, walk)]
+    why = f"not ready: {', '.join(pods)}" if pods else "it has no pod"
+    text = f"nobody answers at Service {walk.service}: the controller {walk.controller} doesn't run ({why})"
+    return Hop(walk.steps[0].name, text, "FAILED")
+
+
+def _start(cluster: "LocalCluster", walk: Walk) -> Iterable[str]:
+    for each in cluster.operations.list("deployments.apps", walk.service.namespace if walk.service else None):
+        selector = meta.spec(each).get("selector", {}).get("matchLabels")
+        if meta.spec(each).get("replicas") == 0 and selector and selector.items() <= dict(walk.pods).items():
+            yield f"kubectl scale -n {meta.namespace(each)} deployment/{meta.name(each)} --replicas=1"
+
+
 def _address(cluster: "LocalCluster", service: Key) -> str | None:
     obj = cluster.operations.get("services", service.name, service.namespace)
     entries = (meta.status(obj).get("loadBalancer") or {}).get("ingress") if obj else None
@@ -178,6 +205,8 @@ async def _probe(cluster: "LocalCluster", walk: Walk, ip: str, port: int, parts:
     head = await asyncio.get_running_loop().create_task(
         _get(*fabric.real_address(ip, port), parts, request_id), name=f"probe {parts.netloc}", context=fabric.context()
     )
+    if head is None:
+        return _Seen(refused=True)
     match = re.match(rb"HTTP/1\.[01] ([0-9]{3})", head)
     if match is None:
         return _Seen()
@@ -186,8 +215,11 @@ async def _probe(cluster: "LocalCluster", walk: Walk, ip: str, port: int, parts:
     return _Seen(int(match[1]), reason, _endpoint(cluster, walk, request_id))
 
 
-async def _get(ip: str, port: int, parts: SplitResult, request_id: str) -> bytes:
-    """Return the head of the answer; b"" for none. The rest is read, so that the controller can end its request."""
+async def _get(ip: str, port: int, parts: SplitResult, request_id: str) -> bytes | None:
+    """Return the head of the answer; b"" for none, None if nobody listens.
+
+    The rest is read, so that the controller can end its request.
+    """
     context = None
     if parts.scheme == "https":
         context = ssl.create_default_context()
@@ -211,6 +243,8 @@ async def _get(ip: str, port: int, parts: SplitResult, request_id: str) -> bytes
             read = 0
             while read < _MOST and (data := await reader.read(65536)):
                 read += len(data)
+    except ConnectionRefusedError:
+        return None
     except (OSError, EOFError, asyncio.LimitOverrunError):  # TimeoutError is an OSError
         pass
     finally:
@@ -232,6 +266,8 @@ def _endpoint(cluster: "LocalCluster", walk: Walk, request_id: str) -> str:
 
 
 def _told(seen: _Seen, foretold: str) -> str:
+    if seen.refused:
+        return "refused"
     if not seen.status:
         return f"no answer within {_PATIENCE:g} s"
     if seen.because:

@@ -153,6 +153,23 @@ spec: {containers: [{name: web, image: traefik/whoami, ports: [{containerPort: 8
 """
 
 
+def test_without_a_pod_of_the_controller_nobody_answers() -> None:
+    """Scaled to 0, the controller's addresses refuse; `why` says so and what to do, and is right when it is back."""
+    controller = "deployment/ingress-nginx-controller"
+    with Cluster(MANIFEST) as cluster:
+        url = "http://shop.example.org/menu"
+        assert cluster.why("outside", url).exit_code == 0
+        (pod,) = cluster.get("pods", namespace="ingress-nginx")
+        cluster.scale(controller, 0, namespace="ingress-nginx")
+        cluster.wait_gone(f"pod/{pod['metadata']['name']}", namespace="ingress-nginx")
+        why = cluster.why("outside", url)
+        assert (why.exit_code, why.agrees, why.because.endswith("(it has no pod)")) == (1, True, True)
+        assert why.fix == (f"kubectl scale -n ingress-nginx {controller} --replicas=1",)
+        cluster.scale(controller, 1, namespace="ingress-nginx")
+        cluster.wait(controller, ready=1, namespace="ingress-nginx")
+        assert cluster.why("outside", url).exit_code == 0
+
+
 @pytest.mark.slow
 def test_controllers_that_manifests_ask_for_run_side_by_side() -> None:
     """Each by its own address, in its own way, with its own kinds; what has no effect is an Event of the object."""
