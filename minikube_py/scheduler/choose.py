@@ -12,7 +12,7 @@ from msgspec import Struct
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.scheduler import preemption
-from minikube_py.scheduler.filters import Reason, first_reason, world
+from minikube_py.scheduler.filters import Reason, first_reason, rules_for, world
 from minikube_py.scheduler.nodes import NodeInfo
 from minikube_py.scheduler.pods import PodInfo
 from minikube_py.scheduler.scores import best
@@ -71,10 +71,11 @@ def choose(
     candidates = [*nodes]
     namespaces = namespaces or {}
     seen = world(pod, candidates, namespaces)
+    rules = rules_for(pod, seen)
     feasible: list[NodeInfo] = []
     reasons: dict[str, Reason] = {}
     for node in candidates:
-        reason = first_reason(pod, node, seen)
+        reason = first_reason(pod, node, seen, rules)
         if reason is None:
             feasible.append(node)
         else:

@@ -2,11 +2,12 @@
 
 A filter returns the reason why not, or None. Reasons that only a change of the node's or pod's own spec could cure
 are "unresolvable": no eviction of other pods would help (Kubernetes: UnschedulableAndUnresolvable).
+A filter is left out for pods about which it has nothing to say on any node (Kubernetes: PreFilter returns Skip).
 Source: k8s.io/kubernetes/pkg/scheduler/framework/plugins.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -14,7 +15,7 @@ from minikube_py.kinds import placement
 from minikube_py.scheduler.nodes import NodeInfo
 from minikube_py.scheduler.pods import AffinityTerm, PodInfo, SpreadConstraint
 
-__all__ = ["FILTERS", "Reason", "World", "first_reason", "world"]
+__all__ = ["FILTERS", "Filter", "Reason", "Rule", "World", "first_reason", "rules_for", "world"]
 
 
 class Reason(NamedTuple):
@@ -170,21 +171,35 @@ def _pod_affinity(pod: PodInfo, node: NodeInfo, world: World) -> Reason | None:
     return None
 
 
-FILTERS: tuple[Callable[[PodInfo, NodeInfo, World], Reason | None], ...] = (
-    _node_unschedulable,
-    _node_name,
-    _taint_toleration,
-    _node_affinity,
-    _node_ports,
-    _fit,
-    _topology_spread,
-    _pod_affinity,
+Rule: TypeAlias = Callable[[PodInfo, NodeInfo, World], Reason | None]
+
+
+class Filter(NamedTuple):
+    rule: Rule
+    concerns: Callable[[PodInfo, World], bool]
+    """Whether the rule can speak against any node for this pod."""
+
+
+FILTERS = (
+    Filter(_node_unschedulable, lambda pod, world: True),
+    Filter(_node_name, lambda pod, world: bool(pod.spec.get("nodeName"))),
+    Filter(_taint_toleration, lambda pod, world: True),
+    Filter(_node_affinity, lambda pod, world: bool(pod.spec.get("nodeSelector") or pod.spec.get("affinity"))),
+    Filter(_node_ports, lambda pod, world: bool(pod.ports)),
+    Filter(_fit, lambda pod, world: True),
+    Filter(_topology_spread, lambda pod, world: bool(world.spread)),
+    Filter(_pod_affinity, lambda pod, world: bool(pod.affinity or world.repelled or world.repelling)),
 )
 
 
-def first_reason(pod: PodInfo, node: NodeInfo, seen: World) -> Reason | None:
-    """Return the first thing that speaks against the node, or None."""
-    for rule in FILTERS:
+def rules_for(pod: PodInfo, seen: World) -> tuple[Rule, ...]:
+    """Return the rules that matter for the pod, in their order."""
+    return tuple(rule for rule, concerns in FILTERS if concerns(pod, seen))
+
+
+def first_reason(pod: PodInfo, node: NodeInfo, seen: World, rules: Sequence[Rule]) -> Reason | None:
+    """Return the first thing that speaks against the node, or None; `rules` are those for the pod."""
+    for rule in rules:
         if (reason := rule(pod, node, seen)) is not None:
             return reason
     return None

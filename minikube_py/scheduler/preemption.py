@@ -13,7 +13,7 @@ from minikube_py.aiokit.clock import timestamp
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Object
-from minikube_py.scheduler.filters import Reason, first_reason, world
+from minikube_py.scheduler.filters import Reason, first_reason, rules_for, world
 from minikube_py.scheduler.nodes import NodeInfo
 from minikube_py.scheduler.pods import PodInfo
 
@@ -113,7 +113,8 @@ def _on_node(
     stage = [trial if other is node else other for other in nodes]
 
     def why_not() -> Reason | None:
-        return first_reason(pod, trial, world(pod, stage, namespaces))
+        seen = world(pod, stage, namespaces)
+        return first_reason(pod, trial, seen, rules_for(pod, seen))
 
     if reason := why_not():
         return reason.text

@@ -13,7 +13,7 @@ from minikube_py.scheduler.filters import World
 from minikube_py.scheduler.nodes import NodeInfo
 from minikube_py.scheduler.pods import PodInfo
 
-__all__ = ["best"]
+__all__ = ["best", "rank"]
 
 
 def best(
@@ -21,13 +21,18 @@ def best(
 ) -> NodeInfo:
     """Return the best of `nodes`, which are all feasible; the first of equals."""
     wishes = _wishes(pod, nodes, world, namespaces)
-    owner = pod.owner
+    if not wishes:
+        return min(nodes, key=lambda node: rank(pod, node))
 
-    def rank(index: int) -> tuple[float, int, int, int]:
-        node = nodes[index]
-        return (-wishes[index] if wishes else 0.0, node.by_owner.get(owner, 0) if owner else 0, len(node.pods), index)
+    def wished(index: int) -> tuple[float, int, int]:
+        return (-wishes[index], *rank(pod, nodes[index]))
 
-    return nodes[min(range(len(nodes)), key=rank)]
+    return nodes[min(range(len(nodes)), key=wished)]
+
+
+def rank(pod: PodInfo, node: NodeInfo) -> tuple[int, int]:
+    """Return what decides, the less the better, when the pod prefers nothing."""
+    return node.by_owner.get(pod.owner, 0) if pod.owner else 0, len(node.pods)
 
 
 def _wishes(
