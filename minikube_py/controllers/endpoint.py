@@ -48,6 +48,11 @@ class Endpoint(Struct, frozen=True):
     hostname: str = ""
 
     @property
+    def identity(self) -> str:
+        """What tells it from all others, and stays when its conditions change."""
+        return self.uid or self.address
+
+    @property
     def target(self) -> Object:
         return {"kind": "Pod", "namespace": self.pod.namespace, "name": self.pod.name, "uid": self.uid}
 
@@ -120,12 +125,12 @@ class _Members(Generic[T]):
     def __init__(self, service: Object, zones: Mapping[str, str], form: Callable[[Endpoint], T]) -> None:
         self.service = service
         self.zones = zones
-        self.groups: dict[tuple[Port, ...], dict[Key, T]] = {}
+        self.groups: dict[tuple[Port, ...], dict[str, T]] = {}
         self.stale: dict[Key, None] = {}
         """Pods that changed since."""
         self._form = form
         self._selector = Selector.from_map(meta.spec(service).get("selector"))
-        self._where: dict[Key, tuple[Port, ...]] = {}
+        self._where: dict[Key, tuple[tuple[Port, ...], str]] = {}
         by_name = any(isinstance(p.get("targetPort"), str) for p in meta.spec(service).get("ports") or ())
         self._fixed = None if by_name else ports_of(service, {})
 
@@ -139,8 +144,9 @@ class _Members(Generic[T]):
     def refresh(self, view: View) -> None:
         """Bring the pods that changed up to date."""
         for key in self.stale:
-            if (ports := self._where.pop(key, None)) is not None:
-                del self.groups[ports][key]
+            if (place := self._where.pop(key, None)) is not None:
+                ports, identity = place
+                del self.groups[ports][identity]
                 if not self.groups[ports]:
                     del self.groups[ports]
             pod = view.get("pods", key.name, key.namespace)
@@ -151,8 +157,9 @@ class _Members(Generic[T]):
     def _add(self, key: Key, pod: Object) -> None:
         found = endpoint_of(self.service, pod, self.zones.get(meta.spec(pod).get("nodeName") or "", ""))
         if found is not None:
-            ports = self._where[key] = ports_of(self.service, pod) if self._fixed is None else self._fixed
-            self.groups.setdefault(ports, {})[key] = self._form(found)
+            ports = ports_of(self.service, pod) if self._fixed is None else self._fixed
+            self._where[key] = ports, found.identity
+            self.groups.setdefault(ports, {})[found.identity] = self._form(found)
 
 
 class Services(Generic[T]):
@@ -168,8 +175,8 @@ class Services(Generic[T]):
 
     def endpoints(
         self, service: Object, view: View, zones: Mapping[str, str]
-    ) -> Mapping[tuple[Port, ...], Mapping[Key, T]]:
-        """Return the Service's endpoints: ports as pods resolve them → pod → its form; `zones` maps nodes to zones."""
+    ) -> Mapping[tuple[Port, ...], Mapping[str, T]]:
+        """Return the Service's endpoints: ports as pods resolve them → identity → form; `zones` maps nodes to zones."""
         key = meta.key(service)
         members = self._members.get(key)
         if members is None or members.service is not service or members.zones != zones:

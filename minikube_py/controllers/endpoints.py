@@ -79,7 +79,7 @@ def _placed(found: Endpoint) -> _Placed:
     return _Placed(found, (not found.ready, *map(int, found.address.split("."))))
 
 
-def _subsets(groups: Mapping[tuple[Port, ...], Mapping[Key, _Placed]], keep_going: bool) -> tuple[list[Object], bool]:
+def _subsets(groups: Mapping[tuple[Port, ...], Mapping[str, _Placed]], keep_going: bool) -> tuple[list[Object], bool]:
     """Return the subsets and whether addresses were cut off."""
     left = _LIMIT
     cut = False

@@ -35,6 +35,7 @@ class EndpointSliceController:
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self._services = Services(_written)
+        self._stored: dict[Key, StoredSlice] = {}
 
     @property
     def watches(self) -> Mapping[str, Callable[[Event, View], Iterable[Key | Soon]]]:
@@ -42,6 +43,8 @@ class EndpointSliceController:
 
     def _slice(self, event: Event, view: View) -> Iterable[Key | Soon]:
         """Somebody else touched a slice of ours: look again (our own writes, found to be right, are in no hurry)."""
+        if event.change is Change.DELETED:
+            self._stored.pop(event.key, None)
         labels = meta.labels(event.object)
         if labels.get(MANAGED_BY) == _ME and event.change is not Change.ADDED and labels.get(SERVICE_NAME):
             key = Key(event.key.namespace, labels[SERVICE_NAME])
@@ -53,14 +56,14 @@ class EndpointSliceController:
         existing = [found for found in view.list(_RESOURCE, key.namespace, mine) if not meta.terminating(found)]
         if service is None or meta.terminating(service) or not endpoint.has_selector(service):
             return [Delete(_RESOURCE, meta.key(found), uid=meta.uid(found)) for found in existing]
-        groups = self._services.endpoints(service, view, endpoint.zones(view))
-        wanted = {ports: {_identity(e): e for e in endpoints.values()} for ports, endpoints in groups.items()}
+        wanted = self._services.endpoints(service, view, endpoint.zones(view))
         headless = {_HEADLESS: ""} if meta.spec(service).get("clusterIP") == "None" else {}
         slices = SliceSet(
             owner=service,
             labels={**_copied(meta.labels(service)), **headless, SERVICE_NAME: key.name, MANAGED_BY: _ME},
             chance=self._chance,
             view=view,
+            stored=self._stored,
         )
         return slices.reconcile(wanted, existing)
 
@@ -89,18 +92,47 @@ def _identity(written: Object) -> str:
     return str((written.get("targetRef") or {}).get("uid") or written["addresses"][0])
 
 
-class SliceSet:
-    """The slices of one owner: brings what is to what is wanted with few writes."""
+class StoredSlice:
+    """A slice as it is stored, read once: of ten thousand endpoints few have changed when they are looked at again."""
 
-    def __init__(self, *, owner: Object, labels: Mapping[str, str], chance: random.Random, view: View) -> None:
+    __slots__ = ("_endpoints", "identities", "object")
+
+    def __init__(self, found: Object) -> None:
+        self.object = found
+        self._endpoints: Sequence[Object] = found.get("endpoints") or []
+        self.identities = [_identity(entry) for entry in self._endpoints]
+
+    def holds(self, content: list[Object]) -> bool:
+        if content != self._endpoints:
+            return False
+        self._endpoints = [*content]  # equal, and next time most likely the same objects: those compare at once
+        return True
+
+
+class SliceSet:
+    """The slices of one owner: brings what is to what is wanted with few writes.
+
+    `stored` is what a controller remembers of slices from one look to the next.
+    """
+
+    def __init__(
+        self,
+        *,
+        owner: Object,
+        labels: Mapping[str, str],
+        chance: random.Random,
+        view: View,
+        stored: dict[Key, StoredSlice] | None = None,
+    ) -> None:
         self._owner = owner
         self._labels = dict(labels)
         self._chance = chance
         self._view = view
+        self._stored = {} if stored is None else stored
         self._taken: set[str] = set()
 
     def reconcile(
-        self, wanted: Mapping[tuple[Port, ...], dict[str, Object]], existing: Sequence[Object]
+        self, wanted: Mapping[tuple[Port, ...], Mapping[str, Object]], existing: Sequence[Object]
     ) -> list[Action]:
         """Return the writes; `wanted` maps ports to endpoints by identity (pod UID or address)."""
         by_ports: dict[tuple[Port, ...], list[Object]] = {}
@@ -134,16 +166,12 @@ class SliceSet:
     ) -> tuple[list[Action], list[Object], int]:
         """Return (writes, slices that became empty, slices that stay) for one set of ports."""
         left = dict(endpoints)
-        contents: list[tuple[Object, list[Object]]] = []
-        for found in slices:
-            content = []
-            for old in found.get("endpoints") or ():
-                if (new := left.pop(_identity(old), None)) is not None:
-                    content.append(new)
-            contents.append((found, content))
+        contents: list[tuple[StoredSlice, list[Object]]] = []
+        for found in map(self._read, slices):
+            contents.append((found, [new for each in found.identities if (new := left.pop(each, None)) is not None]))
         queue = list(left.values())
         # First into slices that change anyway, then into the fullest with room.
-        order = sorted(contents, key=lambda pair: (pair[1] == (pair[0].get("endpoints") or []), -len(pair[1])))
+        order = sorted(contents, key=lambda pair: (pair[0].holds(pair[1]), -len(pair[1])))
         for _, content in order:
             room = _LIMIT - len(content)
             if queue and room > 0 and content:
@@ -157,13 +185,20 @@ class SliceSet:
         emptied: list[Object] = []
         for found, content in contents:
             if not content:
-                emptied.append(found)
-            elif content != (found.get("endpoints") or []) or meta.labels(found) != self._labels:
-                writes.append(Update(self._changed(found, content)))
+                emptied.append(found.object)
+            elif not found.holds(content) or meta.labels(found.object) != self._labels:
+                writes.append(Update(self._changed(found.object, content)))
         while queue:
             writes.append(Create(self._new(ports, queue[:_LIMIT]), about=self._owner))
             del queue[:_LIMIT]
         return writes, emptied, len(contents) - len(emptied)
+
+    def _read(self, found: Object) -> StoredSlice:
+        key = meta.key(found)
+        known = self._stored.get(key)
+        if known is None or known.object is not found:
+            known = self._stored[key] = StoredSlice(found)
+        return known
 
     def _changed(self, found: Object, content: list[Object]) -> Object:
         return {**found, "metadata": {**found["metadata"], "labels": self._labels}, "endpoints": content}

@@ -73,7 +73,7 @@ class ServicePort(NamedTuple):
 
 
 Slice: TypeAlias = Mapping[ServicePort, Mapping[tuple[str, int], Endpoint]]
-"""An EndpointSlice as the proxy reads it: port → address → endpoint."""
+"""An EndpointSlice as the proxy reads it: port → address → endpoint, in order of address."""
 
 
 class Frontend(Struct, frozen=True):
@@ -164,10 +164,10 @@ class ServiceTable(Struct, frozen=True):
 
 
 def usable(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
-    """Return who may be picked: ready ones, else those terminating that still serve; in order of address."""
-    found = sorted(endpoints)
-    if ready := tuple(endpoint for endpoint in found if endpoint.ready):
-        return ready
+    """Return who may be picked, in the order given: ready ones, else those terminating that still serve."""
+    found = [*endpoints]
+    if ready := [endpoint for endpoint in found if endpoint.ready]:
+        return tuple(ready)
     return tuple(endpoint for endpoint in found if endpoint.serving and endpoint.terminating)
 
 
@@ -300,18 +300,18 @@ def read_slice(endpoint_slice: Mapping[str, Any]) -> Slice:
                 for entry in endpoint_slice.get("endpoints") or ():
                     if endpoint := _endpoint(entry, number):
                         endpoints[endpoint.address] = endpoint
-    return found
+    return {port: dict(sorted(endpoints.items())) for port, endpoints in found.items()}
 
 
 def _endpoints(slices: Iterable[Slice], of: ServicePort) -> Collection[Endpoint]:
-    """Collect a port's endpoints; the same address in two slices counts once, ready if either says so."""
+    """Collect a port's endpoints in order of address; one in two slices counts once, ready if either says so."""
     found: dict[tuple[str, int], Endpoint] = {}
     for one in slices:
         here = one.get(of, {})
         if not found.keys().isdisjoint(here):
             here = {address: each for address, each in here.items() if each.ready or address not in found}
         found.update(here)
-    return found.values()
+    return [found[address] for address in sorted(found)]  # runs in order already, one for each slice: quick
 
 
 def _endpoint(entry: Mapping[str, Any], port: int) -> Endpoint | None:
