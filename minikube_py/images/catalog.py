@@ -120,6 +120,7 @@ class Catalog:
         self._extra = dict(extra or {})
         self._user: list[tuple[str, Any]] = []
         self._resolved: dict[tuple[str, bool], Main] = {}
+        self._known: dict[str, bool] = {}
         for pattern, value in (user or {}).items():
             self.add(pattern, value)
 
@@ -128,13 +129,16 @@ class Catalog:
         _check(pattern, value)
         self._user.append((pattern, value))
         self._resolved.clear()
+        self._known.clear()
 
     def known(self, image: str) -> bool:
         """Tell whether anything but the generic app stands for `image`."""
-        return (
-            any(picks(pattern, image) for pattern in (*dict(self._user), *self._extra))
-            or _stand_in(Reference.parse(image).repository) is not None
-        )
+        if (known := self._known.get(image)) is None:
+            known = self._known[image] = (
+                any(picks(pattern, image) for pattern in (*dict(self._user), *self._extra))
+                or _stand_in(Reference.parse(image).repository) is not None
+            )
+        return known
 
     def absent(self, image: str) -> bool:
         """Tell whether the user marked the image as one that can't be pulled."""
