@@ -24,6 +24,8 @@ and add it to `start.py`. The rules that keep controllers small and fast:
 6. Use `view.owned_by(uid)` and selectors with `key=value` terms: both are indexed. No walk over all pods per pod.
 7. Chance, clocks, pools and paths are constructor arguments. Time is `now`; a later look is `Requeue(seconds)`.
 
-What they share is in `pods.py` (readiness, adoption, who goes first), `revisions.py` (history and hashes),
-`rollout.py` (the arithmetic of a rolling update), `endpoint.py` (what stands behind a Service), `membership.py`.
+What they share: `pods.py` (readiness, adoption, who goes first), `census.py` (the pods of each controller, counted),
+`revisions.py` (history and hashes), `rollout.py` (the arithmetic of a rolling update), `endpoint.py` (what stands
+behind a Service), `membership.py` (whose selectors match), `intstr.py`. What one of them decides in a file of its own:
+`cron.py`, `jobpolicy.py` and `indexes.py`, `autoscalermetrics.py` and `scalebehavior.py`.
 """

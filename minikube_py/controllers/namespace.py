@@ -15,7 +15,7 @@ from minikube_py.client import Action, Delete, Event, Soon, Update, UpdateStatus
 from minikube_py.client.api import Change
 from minikube_py.controllers import pods
 
-__all__ = ["NamespaceController"]
+__all__ = ["NamespaceController", "is_live", "live"]
 
 
 _NEVER_WRONG = tuple(
@@ -35,6 +35,18 @@ _NEVER_WRONG = tuple(
     )
 )
 """Conditions that a real server has, too."""
+
+
+def live(event: Event, view: View) -> Iterable[Key]:
+    """Yield the namespace of an event while things may be made in it."""
+    if event.change is not Change.DELETED and not meta.terminating(event.object):
+        yield event.key
+
+
+def is_live(view: View, name: str) -> bool:
+    """Tell whether things may be made in a namespace: it exists and isn't being emptied."""
+    namespace = view.get("namespaces", name)
+    return namespace is not None and not meta.terminating(namespace)
 
 
 @final

@@ -23,7 +23,9 @@ from minikube_py.controllers.persistentvolume import PersistentVolumeController
 from minikube_py.controllers.poddisruptionbudget import PodDisruptionBudgetController
 from minikube_py.controllers.replicaset import ReplicaSetController
 from minikube_py.controllers.resourcequota import ResourceQuotaController
-from minikube_py.controllers.serviceaccount import RootCAPublisher, ServiceAccountController, TokenController
+from minikube_py.controllers.rootcacertpublisher import RootCAPublisher
+from minikube_py.controllers.serviceaccount import ServiceAccountController
+from minikube_py.controllers.serviceaccounttoken import TokenController
 from minikube_py.controllers.serviceloadbalancer import AddressPool, ServiceLoadBalancerController
 from minikube_py.controllers.statefulset import StatefulSetController
 

@@ -12,5 +12,8 @@ pod_worker                       one pod: the machine's shell
   volume_manager, mounts           its folders
   status_manager                   its status in the API
 provisioner                      the folders of claims, when they go
+output, lag                      what code in pods prints; which pod blocks the event loop
+usage, processes                 what containers use
 agent, node_status, runtime      one node; its registration; logs and exec over all nodes
+network                          what it needs of the network below (Protocols)
 """

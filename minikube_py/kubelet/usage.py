@@ -3,8 +3,8 @@
 Stands for cAdvisor and metrics-server. All containers share one thread, so their CPU time is measured by sampling: ten
 times a second the watchdog's thread looks whose task the event loop is running; the share of looks that met a
 container is its share of a core. Memory is the process's resident memory in equal parts: coroutines have none of
-their own. Programs of this machine
-(`command:`) are measured (`processes.py`). Leaves out code between tasks, such as parsing by a protocol.
+their own. Programs of this machine (`command:`) are measured (`processes.py`). Leaves out code between tasks, such as
+parsing by a protocol.
 """
 
 import os

@@ -6,11 +6,11 @@ import pytest
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
-from minikube_py.kinds import configmap, horizontalpodautoscaler, limits, persistentvolumeclaim, rbac, secret
+from minikube_py.kinds import configmap, horizontalpodautoscaler, limitrange, persistentvolumeclaim, rbac, secret
 from minikube_py.kinds.kind import Kind
 
 CLUSTER_ROLE_BINDING = rbac.KINDS[1]
-LIMIT_RANGE = limits.KINDS[0]
+LIMIT_RANGE = limitrange.KIND
 
 
 def make(kind: Kind, **body: Any) -> Object:
