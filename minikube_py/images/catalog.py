@@ -145,13 +145,15 @@ class Catalog:
         value = next((value for pattern, value in self._user if picks(pattern, image)), None)
         return _is_entry(value) and bool(value.get("absent"))
 
-    def resolve(self, image: str, *, command: Sequence[str] = (), args: Sequence[str] = ()) -> Main:
-        """Return the program for a container.
+    def resolve(
+        self, image: str, *, command: Sequence[str] = (), args: Sequence[str] = (), script: bool = False
+    ) -> Main:
+        """Return the program for a container; its command may be a `script` of a volume's.
 
         Error handling: AbsentImage for a marked image; BadMapping when the user's import string leads nowhere.
         """
         # `args` alone go to the image's entrypoint, and what is a program there is run by it (docker-entrypoint.sh).
-        shell = _is_shell(command or args)
+        shell = script or _is_shell(command or args)
         key = (image, shell)
         if key not in self._resolved:
             self._resolved[key] = self._find(image, shell, ())

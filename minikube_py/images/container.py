@@ -50,6 +50,8 @@ class Container:
     """Mount path in the container → folder or file on this machine."""
     working_dir: str = "/"
     tty: bool = False
+    ends: bool = False
+    """It is expected to come to its end: an init container, or one of a pod that isn't always restarted."""
     stdin: asyncio.StreamReader | None = None
     """Set when the manifest says `stdin: true`."""
     terminated: asyncio.Event = field(default_factory=asyncio.Event)

@@ -11,7 +11,11 @@ from minikube_py.client.runtime import Streams, TerminalSize
 from minikube_py.images.container import Container
 from minikube_py.images.reference import Reference, picks
 
-__all__ = ["WINDOW", "NotFound", "PermissionDenied", "Window", "execute", "is_shell_image", "run"]
+__all__ = ["STAND_IN", "WINDOW", "NotFound", "PermissionDenied", "Window", "execute", "is_shell_image", "run"]
+
+
+STAND_IN = "program_stand_in"
+"""Key of `Container.extra`: told of a program that the main process lacks; returns whether it is stood for."""
 
 
 class NotFound(Exception):

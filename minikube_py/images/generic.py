@@ -3,7 +3,10 @@
 It listens on every declared port (containerPorts, probe ports, targetPorts of Services) and says who it is, so that
 most public manifests come up and a caller sees which pod answered. One port speaks several languages: HTTP is
 answered in JSON (or plain text for who asks for it), a gRPC health check with SERVING, and lines of anything else
-are echoed; all of that within TLS, too, for whoever begins so. It has none of the real image's behaviour and says so in each answer.
+are echoed; all of that within TLS, too, for whoever begins so. It has none of the real image's behaviour
+and says so in each answer.
+
+Where others wait for its end (init containers, pods of Jobs) and nobody calls it, it succeeds at once.
 """
 
 import asyncio
@@ -96,7 +99,10 @@ def describe(container: Container) -> dict[str, str]:
 
 
 async def main(container: Container) -> int:
-    """Listen on all declared ports until SIGTERM."""
+    """Listen on all declared ports until SIGTERM; without any succeed at once if the container is expected to end."""
+    if container.ends and not (container.ports or container.udp_ports):
+        container.print(f"minikube-py: nothing stands for {container.image}; taken to have succeeded")
+        return 0
     from aiohttp import web
 
     who = describe(container)

@@ -87,6 +87,7 @@ def container_config(
         files=_files(kubelet, pod, spec, sandbox, volumes, env, attempt),
         working_dir=str(spec.get("workingDir") or "/"),
         tty=bool(spec.get("tty")),
+        ends=_ends(spec, pod),
         ready=_Ready(started),
     )
     container.extra["read_only"] = _read_only(spec, pod)
@@ -97,6 +98,13 @@ def container_config(
     if spec.get("stdin"):
         container.stdin = asyncio.StreamReader()
     return container
+
+
+def _ends(spec: Mapping[str, Any], pod: Object) -> bool:
+    """Tell whether others wait for the end of a container."""
+    if any(init is spec for init in meta.spec(pod).get("initContainers") or ()):
+        return bool(spec.get("restartPolicy") != "Always")
+    return bool(meta.spec(pod).get("restartPolicy", "Always") != "Always")
 
 
 def _files(

@@ -49,6 +49,13 @@ _NOT_CREATED = (
 )
 
 
+def _is_script(container: Container) -> bool:
+    """Tell whether the command is a file that a volume has: ours to run, whatever the image is."""
+    program = container.argv[0] if container.argv else ""
+    mount = max((m for m in container.files if program.startswith(f"{m}/") or program == m), key=len, default=None)
+    return mount is not None and (container.files[mount] / program[len(mount) + 1 :]).is_file()
+
+
 class Instance:
     """One run of one container."""
 
@@ -130,7 +137,8 @@ class Containers:
             refused = str(error)
         command, args = spec.get("command") or (), spec.get("args") or ()
         try:  # the user's module is imported here: as the pod
-            main = context.run(partial(self._kubelet.catalog.resolve, image, command=command, args=args))
+            resolve = partial(self._kubelet.catalog.resolve, image, command=command, args=args)
+            main = context.run(partial(resolve, script=container is not None and _is_script(container)))
         except AbsentImage:
             if spec.get("imagePullPolicy") == "Never":
                 return StartFailed(

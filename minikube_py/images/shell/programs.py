@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from minikube_py.images.exec import is_shell_image
+from minikube_py.images.exec import STAND_IN, is_shell_image
 from minikube_py.images.reference import Reference, picks
 from minikube_py.images.shell import tools
 from minikube_py.images.shell.conditions import ConditionError
@@ -42,6 +42,9 @@ async def spawn(
     who = f"{shell.name}: " if found_by_shell else "can't execute "
     path = lookup(shell, argv[0])
     if path is None:
+        stand_in = shell.container.extra.get(STAND_IN) if shell.main_session else None
+        if stand_in is not None and await stand_in(argv[0]):
+            return 0
         hint = "" if shell.view.missing else _hint(shell, argv[0])
         shell.view.missing.add(argv[0])
         words = "command not found" if shell.bash else "not found"

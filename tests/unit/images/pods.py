@@ -106,6 +106,7 @@ class Pods:
         files: Mapping[str, Path] | None = None,
         catalog: Catalog | None = None,
         name: str = "pod-0",
+        ends: bool = False,
     ) -> Running:
         """Start an image and wait until it is up or has ended."""
         ip = self._pool.lease(name)
@@ -124,6 +125,7 @@ class Pods:
             ports=ports,
             udp_ports=udp_ports,
             files=files or {},
+            ends=ends,
         )
         main = (catalog or Catalog()).resolve(image, command=command, args=args)
         task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(

@@ -161,8 +161,47 @@ async def test_a_script_that_lacks_its_server_is_stood_for(pods: Pods) -> None:
     assert (await pod.get("/", 8020)).json()["pod"] == "pod-0"
 
 
-async def test_a_job_that_lacks_its_program_fails(pods: Pods) -> None:
-    """Without a port there is nothing to stand for: exit code 127, and how to get the real program."""
-    pod = await pods.run("acme/train", command=("sh", "-c", "train --epochs 3"))
-    assert await pod.task == 127
-    assert "images:" in pod.log
+SCRIPTS = {
+    "one program": "train --epochs 3",
+    "several programs": "set -e; python manage.py migrate && python manage.py collectstatic",
+    "waits for a check": "until cqlsh cassandra.data; do sleep 1; done",
+    "waits while a check fails": "while ! python check.py; do sleep 1; done; ./migrate up",
+    "runs a file of the image's": "/scripts/init-primary.sh",
+    "needs what a program would have made": "git clone https://example.com/a.git /tmp/a && cd /tmp/a",
+    "needs the image's files": "set -e; cd /srv/app && cp -r ./dist /etc/shared",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+async def test_a_script_that_is_to_end_does_so(pods: Pods, script: str) -> None:
+    """In an init container or a Job, programs and files of an unknown image count as there: the log says so."""
+    pod = await pods.run("acme/train", command=("sh", "-c", script), ends=True)
+    assert await asyncio.wait_for(pod.task, 5) == 0
+    assert "taken to have succeeded" in pod.log
+
+
+@pytest.mark.parametrize(
+    ("image", "script"), [("acme/app", "exit 3"), ("acme/app", "test -f /tmp/go"), ("busybox", "./migrate")]
+)
+async def test_a_script_fails_for_reasons_of_its_own(pods: Pods, image: str, script: str) -> None:
+    """What the script itself decides holds, and in a tool box nothing is stood for."""
+    pod = await pods.run(image, command=("sh", "-c", script), ends=True)
+    assert await asyncio.wait_for(pod.task, 5) != 0
+
+
+@pytest.mark.parametrize("command", [("./migrate", "up"), ("alembic", "upgrade", "head"), ()])
+async def test_an_unknown_image_that_is_to_end_does_so(pods: Pods, command: tuple[str, ...]) -> None:
+    """An init container of an image that we don't have doesn't hold up its pod."""
+    pod = await pods.run("acme/app", command=command, ends=True)
+    assert await asyncio.wait_for(pod.task, 5) == 0
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["while ! python check_db.py; do sleep 1; done; exec gunicorn app", "python app.py & while :; do sleep 5; done"],
+)
+async def test_a_servers_script_is_stood_for_from_its_first_program_on(pods: Pods, script: str) -> None:
+    """Its ports are open, whether the script ends, waits or goes on."""
+    pod = await pods.run("acme/app", command=("bash", "-ec", script), ports=(8030,))
+    await _until(lambda: "generic app stands" in pod.log)
+    assert (await pod.get("/", 8030)).json()["pod"] == "pod-0"
