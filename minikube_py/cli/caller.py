@@ -9,7 +9,7 @@ from minikube_py.apimachinery.errors import StatusError
 from minikube_py.cli.api import Client, RemoteView
 from minikube_py.cli.console import ExitCode, Failure
 from minikube_py.cluster.caller import Caller, outside, pod_caller
-from minikube_py.cluster.targets import UnknownTarget, pod_of
+from minikube_py.cluster.targets import UnknownTarget, home_of, pod_of
 
 __all__ = ["CommandCaller", "caller"]
 
@@ -72,21 +72,9 @@ def caller(facts: dict[str, Any], from_pod: str | None, namespace: str | None) -
     if from_pod is None:
         return CommandCaller(outside(view, facts), client, view)
     try:
-        pod = pod_of(view, from_pod, namespace or _namespace_of(view, from_pod))
+        pod = pod_of(view, from_pod, namespace or home_of(view, from_pod))
     except UnknownTarget as error:
         raise Failure(str(error), ExitCode.USAGE) from None
     if not meta.status(pod).get("podIP"):
         raise Failure(f"pod {meta.name(pod)} has no address yet ({meta.status(pod).get('phase', 'Pending')})")
     return CommandCaller(pod_caller(pod, facts), client, view)
-
-
-def _namespace_of(view: RemoteView, name: str) -> str:
-    """Without -n: default, or the only namespace that has a pod or workload of this name."""
-    bare = name.split("/")[-1]
-    homes = {
-        meta.namespace(obj)
-        for resource in ("pods", "deployments.apps", "statefulsets.apps", "daemonsets.apps")
-        for obj in view.list(resource)
-        if meta.name(obj) == bare
-    }
-    return homes.pop() if len(homes) == 1 else "default"

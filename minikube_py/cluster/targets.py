@@ -11,7 +11,7 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
 from minikube_py.kinds.kind import Kind
 
-__all__ = ["Target", "UnknownTarget", "is_ready", "kind_named", "parse", "pod_of", "pods_of"]
+__all__ = ["Target", "UnknownTarget", "home_of", "is_ready", "kind_named", "parse", "pod_of", "pods_of"]
 
 
 class UnknownTarget(LookupError):
@@ -89,6 +89,18 @@ def is_ready(pod: Object) -> bool:
         condition["type"] == "Ready" and condition["status"] == "True"
         for condition in meta.status(pod).get("conditions") or ()
     )
+
+
+def home_of(view: View, text: str) -> str:
+    """Return where to look without a namespace: the only one that has a pod or workload of this name, or default."""
+    bare = text.split("/")[-1]
+    homes = {
+        meta.namespace(obj)
+        for resource in ("pods", "deployments.apps", "statefulsets.apps", "daemonsets.apps")
+        for obj in view.list(resource)
+        if meta.name(obj) == bare
+    }
+    return homes.pop() if len(homes) == 1 else "default"
 
 
 def pod_of(view: View, text: str, namespace: str = "default") -> Object:

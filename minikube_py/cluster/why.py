@@ -16,8 +16,9 @@ from minikube_py.apimachinery.meta import Key
 from minikube_py.cluster.probing import probe
 from minikube_py.cluster.targets import is_ready
 from minikube_py.cluster.why_answer import Hop, Why
-from minikube_py.cluster.why_ends import Destination, Source, destination_of, is_address, port_of, source_of, split
+from minikube_py.cluster.why_ends import Destination, Source, destination_of, port_of, source_of, split
 from minikube_py.cni import drop
+from minikube_py.cni.addresses import is_ipv4
 from minikube_py.cni.resolvconf import ResolvConf, candidates
 from minikube_py.cni.types import Flow
 from minikube_py.coredns.answer import Options, answer
@@ -94,7 +95,7 @@ class _Walk:
         self.policies: list[str] = []
 
     def run(self) -> None:
-        ips = [self._to.host] if is_address(self._to.host) else self._dns()
+        ips = [self._to.host] if is_ipv4(self._to.host) else self._dns()
         if not ips:
             return
         route = self._cluster.proxy.route(ips[0], self._port, self._caller.ip, self._protocol)
@@ -107,7 +108,7 @@ class _Walk:
         else:
             flows = [self._flow(ip, self._port) for ip in ips]
             service = None
-            if len(ips) > 1 or not is_address(self._to.host):
+            if len(ips) > 1 or not is_ipv4(self._to.host):
                 service = Hop(
                     "service", f"no proxy: the name gives {len(ips)} pod address(es), ports as they are", "ok"
                 )

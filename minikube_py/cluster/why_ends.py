@@ -4,17 +4,17 @@ Nothing is asked over the network: what stands for FROM and TO follows from the 
 """
 
 from collections.abc import Mapping
-from ipaddress import AddressValueError, IPv4Address
 from typing import Any, NamedTuple
 
 from minikube_py.apimachinery import meta, names
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
-from minikube_py.cluster.targets import UnknownTarget, pod_of
+from minikube_py.cluster.targets import UnknownTarget, home_of, pod_of
+from minikube_py.cni.addresses import is_ipv4
 from minikube_py.cni.fabric import Fabric
 from minikube_py.cni.namespace import NetworkNamespace
 
-__all__ = ["Destination", "Source", "destination_of", "is_address", "port_of", "source_of", "split"]
+__all__ = ["Destination", "Source", "destination_of", "port_of", "source_of", "split"]
 
 _OUTSIDE = ("outside", "host", "127.0.0.1", "localhost")
 
@@ -47,14 +47,6 @@ def split(text: str) -> tuple[str, str, str]:
     return (host, port, protocol) if colon else (text, "", protocol)
 
 
-def is_address(text: str) -> bool:
-    try:
-        IPv4Address(text)
-    except AddressValueError:
-        return False
-    return True
-
-
 def _address(pod: Object) -> str:
     if ip := meta.status(pod).get("podIP"):
         return str(ip)
@@ -72,32 +64,19 @@ def source_of(view: View, fabric: Fabric, text: str, namespace: str) -> Source:
     """
     if text.lower() in _OUTSIDE:
         return Source("outside (127.0.0.1)", namespace, "127.0.0.1", None)
-    if is_address(text):
+    if is_ipv4(text):
         found = [pod for pod in view.list("pods") if meta.status(pod).get("podIP") == text]
         if not found:
             raise UnknownTarget(f'no pod has the address {text}; say a pod, a workload, or "outside"')
         pod = found[0]
     else:
-        pod = pod_of(view, text, _home(view, text, namespace))
+        home = home_of(view, text) if namespace == "default" and text.count("/") <= 1 else namespace
+        pod = pod_of(view, text, home)
     ip = _address(pod)
     network = fabric.find(ip)
     if network is None:
         raise UnknownTarget(f"pod {meta.name(pod)} has no network any more: it has ended")
     return Source(_label(pod), meta.namespace(pod), ip, network)
-
-
-def _home(view: View, text: str, namespace: str) -> str:
-    """Without a namespace: default, or the only one that has a pod or workload of this name."""
-    if namespace != "default" or text.count("/") > 1:
-        return namespace
-    bare = text.split("/")[-1]
-    homes = {
-        meta.namespace(obj)
-        for resource in ("pods", "deployments.apps", "statefulsets.apps", "daemonsets.apps")
-        for obj in view.list(resource)
-        if meta.name(obj) == bare
-    }
-    return homes.pop() if len(homes) == 1 else namespace
 
 
 def destination_of(view: View, caller: Source, text: str, namespace: str) -> Destination:
@@ -107,7 +86,7 @@ def destination_of(view: View, caller: Source, text: str, namespace: str) -> Des
     """
     if not text:
         raise UnknownTarget("say where to: a Service, a pod, a name or an address, such as db:5432")
-    if is_address(text):
+    if is_ipv4(text):
         return Destination(_owner(view, text), text, ())
     kind, slash, rest = text.rpartition("/")
     if slash and kind.lower() in ("svc", "service", "services"):

@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 from typing import Self
 
-__all__ = ["AddressRangeTaken", "Addresses", "RangeLock", "lease_slice"]
+__all__ = ["AddressRangeTaken", "Addresses", "RangeLock", "is_ipv4", "lease_slice"]
 
 _SLICES = tuple(chain(range(128, 200), range(20, 90)))
 """Second octets of slices 1, 2, …: clear of slice 0 and of 127.0.0.0/16, where other programs live."""
@@ -26,6 +26,23 @@ _LOCK_PORT = 21100
 """A range is locked by a bound socket on its first address, at this port plus its prefix length, so that everybody can
 see whose it is. Any port does that no pod listens on; the lock of a dead owner is gone."""
 _SOCKETS = "/proc/net/udp"
+
+
+def is_ipv4(text: str) -> bool:
+    """Tell whether a text is an IPv4 address, not a name."""
+    try:
+        socket.inet_pton(socket.AF_INET, text)  # a tenth of what `ipaddress` takes
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _within(address: str, *ranges: IPv4Network) -> bool:
+    try:
+        ip = IPv4Address(address)
+    except ValueError:
+        return False
+    return any(ip in network for network in ranges)
 
 
 class AddressRangeTaken(Exception):
@@ -76,26 +93,15 @@ class Addresses:
 
     def is_pod(self, address: str) -> bool:
         """Tell whether an address lies in the pods' range."""
-        try:
-            return IPv4Address(address) in self.pods
-        except ValueError:
-            return False
+        return _within(address, self.pods)
 
     def contains(self, address: str) -> bool:
         """Tell whether an address is one of this cluster's own."""
-        try:
-            ip = IPv4Address(address)
-        except ValueError:
-            return False
-        return ip in self.pods or ip in self.services or ip in self.nodes or ip in self.load_balancers
+        return _within(address, self.pods, self.services, self.nodes, self.load_balancers)
 
     def is_service(self, address: str) -> bool:
         """Tell whether an address is a Service's: a cluster IP or a load balancer's."""
-        try:
-            ip = IPv4Address(address)
-        except ValueError:
-            return False
-        return ip in self.services or ip in self.load_balancers
+        return _within(address, self.services, self.load_balancers)
 
 
 class RangeLock:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from minikube_py.cni.accept import Address, TrackedSocket, listening_socket
+from minikube_py.cni.addresses import is_ipv4
 from minikube_py.cni.live import Closed, Live
 from minikube_py.cni.server import PodServer
 from minikube_py.cni.types import Flow, Resolver
@@ -94,11 +95,7 @@ class NetworkNamespace:
             host = host.decode("ascii", "replace")
         if host is None or host.lower() in self._local or host in ANY:
             return self.ip
-        try:
-            socket.inet_pton(socket.AF_INET, host)
-        except (OSError, ValueError):
-            return None
-        return host
+        return host if is_ipv4(host) else None
 
     async def resolve(self, host: str | bytes | None) -> Sequence[str]:
         """Return the IPv4 addresses of `host` as the pod's libc would; raise `socket.gaierror` as it does."""

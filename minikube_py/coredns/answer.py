@@ -18,6 +18,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from minikube_py.apimachinery.meta import Key
+from minikube_py.cni.addresses import is_ipv4
 from minikube_py.coredns.message import Answer, Question, Record, parent_of
 from minikube_py.coredns.zone import Endpoint, Port, ServiceEntry, Zone
 
@@ -254,14 +255,12 @@ def _external(name: str, owner: str, domain: str) -> _Target:
     One that looks like an address is an address, as CoreDNS reads it.
     """
     host = name.removesuffix(".")
-    try:
-        IPv4Address(host)
-    except AddressValueError:
-        target = f"{host}."
-        if parent_of(target, domain):
-            target = target[: len(target) - len(domain)] + domain
-        return _Target(target, owner, alias=True)
-    return _Target(host, owner)
+    if is_ipv4(host):
+        return _Target(host, owner)
+    target = f"{host}."
+    if parent_of(target, domain):
+        target = target[: len(target) - len(domain)] + domain
+    return _Target(target, owner, alias=True)
 
 
 def _matches(port: Port, name: str, protocol: str) -> bool:

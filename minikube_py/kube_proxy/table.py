@@ -17,6 +17,7 @@ from msgspec import Struct, field
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
+from minikube_py.cni.addresses import is_ipv4
 
 __all__ = [
     "Endpoint",
@@ -189,7 +190,7 @@ def node_info(node: Object) -> NodeInfo:
         tuple(
             entry["address"]
             for entry in meta.status(node).get("addresses") or ()
-            if not silent and entry.get("type") == "InternalIP" and _is_ipv4(entry.get("address"))
+            if not silent and entry.get("type") == "InternalIP" and is_ipv4(entry.get("address") or "")
         ),
         tuple(_network(cidr) for cidr in ranges if "." in cidr),
     )
@@ -242,24 +243,15 @@ def compile_service(service: Object, slices: Collection[Slice], nodes: Iterable[
 
 def _cluster_ips(spec: Mapping[str, Any]) -> list[str]:
     found = spec.get("clusterIPs") or [spec.get("clusterIP")]
-    return [ip for ip in found if _is_ipv4(ip)]
+    return [ip for ip in found if is_ipv4(ip or "")]
 
 
 _network = lru_cache(maxsize=1024)(IPv4Network)  # the heartbeats of all nodes tell them again and again
 
 
-@lru_cache(maxsize=1024)
-def _is_ipv4(ip: str | None) -> bool:
-    try:
-        IPv4Address(ip or "")
-    except ValueError:
-        return False
-    return True
-
-
 def _is_loopback(ip: str | None) -> bool:
     """Tell whether an address may be opened: nothing here is ever served to another machine."""
-    return _is_ipv4(ip) and IPv4Address(ip or "").is_loopback
+    return ip is not None and is_ipv4(ip) and ip.startswith("127.")
 
 
 def _frontends(

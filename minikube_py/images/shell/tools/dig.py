@@ -7,9 +7,10 @@ import datetime
 from dataclasses import dataclass, field
 
 from minikube_py.cni import dnswire
+from minikube_py.cni.addresses import is_ipv4
 from minikube_py.cni.resolvconf import ResolvConf, candidates
 from minikube_py.images.shell.process import Process, Tool, UsageError
-from minikube_py.images.shell.tools.dns_question import Answer, ask, conf_of, is_address, reverse_name
+from minikube_py.images.shell.tools.dns_question import Answer, ask, conf_of, reverse_name
 from minikube_py.images.shell.tools.network import address_of, why_not
 
 __all__ = ["TOOLS"]
@@ -67,7 +68,7 @@ def _read_dig(args: list[str]) -> _Dig:
                 name = value
         elif arg == "-x":
             address = queue.pop(0) if queue else ""
-            if not is_address(address):
+            if not is_ipv4(address):
                 raise UsageError(f"Invalid IP address {address}", 1)
             dig.names.append((reverse_name(address), "PTR"))
         elif arg in ("-4", "-6", "-u", "-r") or (arg.upper() in ("IN", "CH", "HS") and name):

@@ -6,14 +6,14 @@ Leaves out: DNSSEC validation, questions in batches.
 import random
 import time
 from dataclasses import dataclass, field
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import IPv4Address
 from typing import Any
 
 from minikube_py.cni import dnsclient, dnswire
 from minikube_py.cni.resolvconf import ResolvConf
 from minikube_py.images.shell.process import Process
 
-__all__ = ["Answer", "ask", "ask_in_turn", "conf_of", "is_address", "reverse_name"]
+__all__ = ["Answer", "ask", "ask_in_turn", "conf_of", "reverse_name"]
 
 
 @dataclass(slots=True)
@@ -108,11 +108,3 @@ def _rows(data: bytes) -> list[tuple[int, str, int, str, str]]:
 
 def reverse_name(address: str) -> str:
     return IPv4Address(address).reverse_pointer + "."
-
-
-def is_address(text: str) -> bool:
-    try:
-        IPv4Address(text)
-    except AddressValueError:
-        return False
-    return True

@@ -6,9 +6,10 @@ Leaves out: host -a and -l, getent's databases other than hosts, ahosts, passwd 
 import asyncio
 
 from minikube_py.cni import dnswire
+from minikube_py.cni.addresses import is_ipv4
 from minikube_py.cni.resolvconf import candidates, parse_hosts
 from minikube_py.images.shell.process import Process, Tool, UsageError
-from minikube_py.images.shell.tools.dns_question import ask, conf_of, is_address, reverse_name
+from minikube_py.images.shell.tools.dns_question import ask, conf_of, reverse_name
 from minikube_py.images.shell.tools.network import address_of
 
 __all__ = ["TOOLS"]
@@ -27,8 +28,8 @@ async def _host(p: Process) -> int:
     conf = conf_of(p)
     name = args[0]
     server = await address_of(args[1]) if len(args) > 1 else (*conf.nameservers, "127.0.0.1")[0]
-    names = [reverse_name(name)] if is_address(name) else candidates(name, conf)
-    wanted = [type_] if type_ else ["PTR"] if is_address(name) else ["A", "AAAA"]
+    names = [reverse_name(name)] if is_ipv4(name) else candidates(name, conf)
+    wanted = [type_] if type_ else ["PTR"] if is_ipv4(name) else ["A", "AAAA"]
     rcode = 3
     for candidate in names:
         try:
@@ -78,7 +79,7 @@ async def _getent(p: Process) -> int:
         return 0
     status = 0
     for key in keys:
-        if is_address(key):
+        if is_ipv4(key):
             status = max(status, await _getent_address(p, key, hosts))
             continue
         known = parse_hosts(hosts).get(key.lower())

@@ -4,9 +4,10 @@ Leaves out: the interactive mode.
 """
 
 from minikube_py.cni import dnswire
+from minikube_py.cni.addresses import is_ipv4
 from minikube_py.cni.resolvconf import candidates
 from minikube_py.images.shell.process import Process, Tool, UsageError
-from minikube_py.images.shell.tools.dns_question import Answer, ask_in_turn, conf_of, is_address, reverse_name
+from minikube_py.images.shell.tools.dns_question import Answer, ask_in_turn, conf_of, reverse_name
 from minikube_py.images.shell.tools.network import address_of, why_not
 
 __all__ = ["TOOLS"]
@@ -43,7 +44,7 @@ async def _nslookup(p: Process) -> int:
         return await p.fail(f"bad address '{rest[1]}'")
     if not servers:
         return await p.fail("no nameserver in /etc/resolv.conf")
-    if is_address(name):
+    if is_ipv4(name):
         names, wanted = [reverse_name(name)], ["PTR"]
     else:
         wanted = types or ["A", "AAAA"]
@@ -124,7 +125,7 @@ async def _nslookup_bind(
     p: Process, name: str, names: list[str], types: list[str], servers: list[str], port: int, seconds: float
 ) -> int:
     """BIND's nslookup, of the dnsutils images: the search list ends at the first name that exists."""
-    wanted = types or (["PTR"] if is_address(name) else ["A", "AAAA"])
+    wanted = types or (["PTR"] if is_ipv4(name) else ["A", "AAAA"])
     answers: list[Answer] = []
     used, last = servers[0], names[-1]
     for candidate in names:
