@@ -1,7 +1,9 @@
 """Waiting for objects, by events rather than by polling, and saying what is wrong when the time is up."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
@@ -115,18 +117,32 @@ def _pod(pod: Object) -> str | None:
 
 
 def _workload(target: Target, obj: Object, ready: int | None) -> str | None:
+    """As `kubectl rollout status` judges: all pods ready, and those that a rollout is to replace replaced."""
     spec, status = meta.spec(obj), meta.status(obj)
     if target.resource == "daemonsets.apps":
         wanted, have = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
+        updated = status.get("updatedNumberScheduled", 0)
     else:
         wanted, have = spec.get("replicas", 1), status.get("readyReplicas", 0)
+        updated = status.get("updatedReplicas", 0)
     wanted = wanted if ready is None else ready
     seen = status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
-    updated = status.get("updatedReplicas", 0) if target.resource == "deployments.apps" else wanted
     total = status.get("replicas", have) if target.resource == "deployments.apps" else have
-    if seen and have == wanted and updated >= wanted and total == wanted:
-        return None
-    return f"{target} has {have} of {wanted} pods ready"
+    if not seen or have != wanted or total != wanted:
+        return f"{target} has {have} of {wanted} pods ready"
+    if updated < (due := wanted - _kept(target, spec)):
+        return f"{target} has {updated} of {due} pods updated"
+    return None
+
+
+def _kept(target: Target, spec: Mapping[str, Any]) -> int:
+    """Return how many pods a rollout leaves as they are, at most."""
+    if target.resource == "deployments.apps":
+        return 0
+    strategy = spec.get("updateStrategy") or {}
+    if target.resource not in ("statefulsets.apps", "daemonsets.apps") or strategy.get("type") == "OnDelete":
+        return sys.maxsize
+    return int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
 
 
 def unready_workloads(view: View, resources: Sequence[str] = WORKLOADS) -> str | None:
