@@ -32,7 +32,7 @@ _SWEEP = 5.0
 class _Handler(RequestHandler):
     """aiohttp's side of one caller's connection."""
 
-    __slots__ = ("_proxy", "before")
+    __slots__ = ("_proxy", "before", "drawn")
 
     def __init__(self, front: "Front", proxy: Proxy, keepalive_timeout: float) -> None:
         super().__init__(
@@ -50,6 +50,7 @@ class _Handler(RequestHandler):
         )
         self._proxy = proxy
         self.before: list[tuple[Endpoint, Exception, bool, float]] = []
+        self.drawn: float | None = None
         """Attempts at the first request that failed before it was handed over: (endpoint, error, sent, seconds)."""
 
     def handle_error(
@@ -119,10 +120,10 @@ class Front(Server):
         if self._timer is None:
             self._timer = self.clock.call_later(_SWEEP, self._sweep)
 
-    def handler(self, before: list[tuple[Endpoint, Exception, bool, float]]) -> RequestHandler:
+    def handler(self, before: list[tuple[Endpoint, Exception, bool, float]], drawn: float | None) -> RequestHandler:
         """Return a connection of aiohttp's."""
         made = _Handler(self, self.proxy, self._keepalive_timeout)
-        made.before = before
+        made.before, made.drawn = before, drawn
         return made
 
     def _sweep(self) -> None:

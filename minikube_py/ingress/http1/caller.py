@@ -63,6 +63,7 @@ class Caller(asyncio.Protocol):
         "_connecting",
         "_connection",
         "_data",
+        "_drawn",
         "_front",
         "_host",
         "_location",
@@ -95,6 +96,7 @@ class Caller(asyncio.Protocol):
         self._method = ""
         self._host = ""
         self._started = 0.0
+        self._drawn: float | None = None
         self._beginning = self._begun = self._chunked = self._close = self._paused = False
         self.remote = ""
         self.idle_since = 0.0
@@ -192,6 +194,7 @@ class Caller(asyncio.Protocol):
             self._data = data
             return
         self._beginning = False
+        self._drawn = None
         if self._front.relay and 4 <= end <= _MAX_HEAD and (first := simple_line(data)) is not None:
             method, target, at = first
             fields = simple_fields(data[at:end])
@@ -211,8 +214,9 @@ class Caller(asyncio.Protocol):
         front = self._front
         proxy = front.proxy
         path, _, query = target.partition("?")
+        self._drawn = drawn = proxy.chance.random()
         match = proxy.table().route(
-            fields.host, path, fields.headers, proxy.chance.random(), method=method, query=query, secure=front.secure
+            fields.host, path, fields.headers, drawn, method=method, query=query, secure=front.secure
         )
         if type(match) is not Match or climbs(path):
             return False
@@ -451,7 +455,7 @@ class Caller(asyncio.Protocol):
 
     def _hand_over(self, data: bytes, tried: list[tuple[Endpoint, Exception, bool, float]] | None = None) -> None:
         assert self._transport is not None
-        self._slow = slow = self._front.handler(tried or [])
+        self._slow = slow = self._front.handler(tried or [], self._drawn)
         slow.connection_made(self._transport)
         if self._paused:
             slow.pause_writing()

@@ -24,6 +24,7 @@ class Inbound1:
         "_head",
         "_request",
         "before",
+        "drawn",
         "has_body",
         "headers",
         "keep_alive",
@@ -55,7 +56,8 @@ class Inbound1:
         self.has_body = streamed or bool(self.length)
         protocol: Any = request.protocol
         self.before: list[Attempt] = protocol.before
-        protocol.before = []
+        self.drawn: float | None = protocol.drawn
+        protocol.before, protocol.drawn = [], None
 
     # The request
 

@@ -31,6 +31,7 @@ class Inbound2:
         "before",
         "begun",
         "broken",
+        "drawn",
         "finished",
         "has_body",
         "headers",
@@ -67,6 +68,7 @@ class Inbound2:
         self.problem = (head.status, head.problem) if head.problem else None
         self.keep_alive = True
         self.before: Sequence[Attempt] = ()
+        self.drawn: float | None = None
         self.trailers: Fields = ()
         self.task: asyncio.Task[None] | None = None
         self.received_all = ended

@@ -100,9 +100,8 @@ class Exchange:
         if climbs(path):
             raise Rejected(400, "the path climbs above the root")
         proxy = self.proxy
-        match = proxy.table().route(
-            host, path, headers, proxy.chance.random(), method=method, query=query, secure=self.secure
-        )
+        drawn = proxy.chance.random() if request.drawn is None else request.drawn
+        match = proxy.table().route(host, path, headers, drawn, method=method, query=query, secure=self.secure)
         self.record.request_id = request_id = headers.get("X-Request-ID") or f"{proxy.chance.getrandbits(128):032x}"
         if isinstance(match, NoMatch):
             raise Rejected(404, match.reason)

@@ -45,6 +45,10 @@ class Inbound(Protocol):
     def raw_headers(self) -> RawFields: ...
 
     @property
+    def drawn(self) -> float | None:
+        """The lot that has already chosen among weighted backends; None: not drawn yet."""
+
+    @property
     def before(self) -> Sequence[Attempt]:
         """What the fast path tried before it handed the request over."""
         ...

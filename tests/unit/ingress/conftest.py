@@ -9,13 +9,15 @@ import uvloop
 
 from .support import World, world
 
-_BOTH_LOOPS = frozenset({"test_passthrough.py", "test_callers2.py", "test_callers2_limits.py", "test_pool2.py"})
+_BOTH_LOOPS = frozenset(
+    {"tls/test_passthrough.py", "http2/test_caller.py", "http2/test_limits.py", "http2/test_pool.py"}
+)
 """What hands connections from one protocol to another, or has TLS under way."""
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.SelectorEventLoop}
-    return {**loops, "uvloop": uvloop.new_event_loop} if item.path.name in _BOTH_LOOPS else loops
+    return {**loops, "uvloop": uvloop.new_event_loop} if "/".join(item.path.parts[-2:]) in _BOTH_LOOPS else loops
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ class World:
             self.api,
             options.pop("clock", self.clock),
             listen=Listen(address, 0, 0),
-            chance=random.Random(1),
+            chance=options.pop("chance", random.Random(1)),
             relay=options.pop("relay", self.relay),
             **options,
         )

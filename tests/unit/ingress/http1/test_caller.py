@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import re
 
 import pytest
@@ -131,6 +132,27 @@ async def test_a_request_with_a_body_is_never_sent_twice(running: World, first: 
     assert (await reader.readline()).startswith(b"HTTP/1.1 502")
     assert len(bodies) == 1
     writer.close()
+
+
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize(
+    ("lots", "status"), [pytest.param([0.4, 0.9], b"503", id="canary"), pytest.param([0.6, 0.1], b"200", id="main")]
+)
+async def test_a_lot_is_drawn_once(fresh: World, lots: list[float], status: bytes) -> None:
+    """A request whose canary has no pod is handed over, and still is the canary's."""
+
+    left = iter(lots)
+
+    class Lots(random.Random):
+        def random(self) -> float:
+            return next(left)
+
+    await fresh.start(chance=Lots())
+    fresh.serve("web", await fresh.pod(named("web")))
+    canary = {"canary": "true", "canary-weight": "50"}
+    fresh.create(service("next"), ingress("next", {"shop.test": [path("next")]}, annotations=canary))
+    found = await fresh.raw(b"GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n")
+    assert found[9:12] == status
 
 
 @pytest.mark.parametrize("name", [each for each in NAMES if each != "nginx"])
