@@ -11,11 +11,25 @@ from minikube_py.client.runtime import Streams, TerminalSize
 from minikube_py.images.container import Container
 from minikube_py.images.reference import Reference, picks
 
-__all__ = ["STAND_IN", "WINDOW", "NotFound", "PermissionDenied", "Window", "execute", "is_shell_image", "run"]
+__all__ = [
+    "NOT_SAID",
+    "STAND_IN",
+    "WINDOW",
+    "NotFound",
+    "PermissionDenied",
+    "Window",
+    "execute",
+    "is_shell_image",
+    "run",
+]
 
 
 STAND_IN = "program_stand_in"
 """Key of `Container.extra`: told of a program that the main process lacks; returns whether it is stood for."""
+
+
+NOT_SAID = "\0"
+"""Begins a note, among what was looked for in vain, of text or of a process: what only the real program would show."""
 
 
 class NotFound(Exception):

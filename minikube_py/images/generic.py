@@ -61,13 +61,15 @@ class _Sniffer(asyncio.Protocol):
 
 
 class _Echo(asyncio.Protocol):
-    """Sends back what comes, as a plain TCP client expects of a test server."""
+    """Sends back what comes, as a plain TCP client expects of a test server; says that it is ok, as ZooKeeper does."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
-        self._transport.write(data)
+        self._transport.write(b"imok" if data.strip() == b"ruok" else data)
+        if data.strip() == b"ruok":
+            self._transport.close()
 
     def pause_writing(self) -> None:
         self._transport.pause_reading()

@@ -5,6 +5,7 @@ Leaves out: httpd.conf, logs in other formats, modules.
 
 import math
 import mimetypes
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,10 @@ __all__ = ["IMAGES", "main"]
 IMAGES = ("httpd", "*/httpd", "php", "*/hpa-example")
 
 _ROOT = "/usr/local/apache2/htdocs"
+_WORKS = "<html><body><h1>It works!</h1></body></html>\n"
+
+IMAGE_FILES = {f"{_ROOT}/index.html": _WORKS.encode(), "/var/www/html/.keep": b""}
+"""What scripts and exec sessions find: they may write the pages."""
 
 
 async def main(container: Container) -> int:
@@ -29,15 +34,14 @@ async def main(container: Container) -> int:
     if busy:
         works, root = "OK!", "/var/www/html"
     else:
-        works, root = "<html><body><h1>It works!</h1></body></html>\n", _ROOT
+        works, root = _WORKS, _ROOT
 
     async def answer(request: "web.BaseRequest") -> "web.StreamResponse":
         path = request.path + ("index.html" if request.path.endswith("/") else "")
-        found = find_file(container, root + path)
         response: web.Response
-        if found is not None and found.is_file():
-            kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
-            response = web.Response(body=found.read_bytes(), content_type=kind)
+        if (body := _read(container, root + path)) is not None:
+            kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+            response = web.Response(body=body, content_type=kind)
         elif path == "/index.html" and find_file(container, root) is None:
             if busy:
                 _compute()
@@ -58,6 +62,20 @@ async def main(container: Container) -> int:
         return response
 
     return await serve(container, answer, 80)
+
+
+def _read(container: Container, path: str) -> bytes | None:
+    """Return a file that is mounted, or that a script or an exec session wrote."""
+    found = find_file(container, path)
+    if found is not None:
+        return found.read_bytes() if found.is_file() else None
+    if "files" not in container.extra:
+        return None
+    try:
+        data: bytes = container.extra["files"].read(os.path.normpath(path))
+    except OSError:
+        return None
+    return data
 
 
 def _compute() -> None:

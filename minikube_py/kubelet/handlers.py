@@ -107,10 +107,12 @@ class HandlerRunner:
         """Tell whether a command failed only for what a stand-in lacks and a real container of the image would have.
 
         1. A program: no stand-in has its image's own, but in a tool box an unknown one is an error.
-        2. A file, if the image is unknown: nobody can tell whether its program would have written it.
+        2. A file, if the image is unknown: nobody can tell whether its program would have written it. So with what it
+           would say of itself (`curl localhost/health | grep UP`) and with its processes.
         """
         if not missing or images_exec.is_shell_image(container.image):
             return False
         if not self._catalog.known(container.image):
             return container.extra.get("shell_main") is None
-        return any("/" not in name or name.startswith(("/bin/", "/usr/", "/opt/")) for name in missing)
+        lacked = [name for name in missing if not name.startswith(images_exec.NOT_SAID)]
+        return any("/" not in name or name.startswith(("/bin/", "/usr/", "/opt/")) for name in lacked)

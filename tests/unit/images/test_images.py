@@ -223,6 +223,49 @@ async def test_httpd(pods: Pods, tmp_path: Path) -> None:
     assert (await pod.get()).text == "mine"
 
 
+async def _answers(pod: Running, port: int = 80) -> None:
+    """Wait until a port of the pod is open."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await pod.get("/", port)
+            except httpx.TransportError:
+                await asyncio.sleep(0)
+            else:
+                return
+
+
+async def test_httpd_serves_what_a_script_wrote(pods: Pods) -> None:
+    """`echo … > htdocs/index.html && httpd-foreground` is a common one-liner."""
+    script = "echo mine > /usr/local/apache2/htdocs/index.html && httpd-foreground"
+    pod = await pods.run("httpd:2.4", command=("sh", "-c", script))
+    await _answers(pod)
+    assert (await pod.get()).text == "mine\n"
+
+
+@pytest.mark.parametrize("flags", ["-f -v", "-v"], ids=["foreground", "daemon"])
+async def test_busybox_httpd(pods: Pods, flags: str) -> None:
+    """busybox's own web server serves a folder, as a program in the foreground or behind the script."""
+    script = f"mkdir -p /www/sub && echo hi > /www/index.html && httpd {flags} -p 8040 -h /www; sleep 600"
+    pod = await pods.run("busybox:1.36", command=("sh", "-c", script))
+    await _answers(pod, 8040)
+    assert [(await pod.get(path, 8040)).status_code for path in ("/", "/sub/", "/../etc/passwd")] == [200, 404, 404]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "apk add --no-cache curl && curl --version",
+        "apt-get update && apt-get install -y dnsutils && which dig",
+        "sysctl -w vm.max_map_count=262144 && [ $(sysctl -n vm.max_map_count) = 262144 ]",
+    ],
+)
+async def test_a_tool_box_prepares_itself(pods: Pods, script: str) -> None:
+    """What scripts do before they begin succeeds: packages whose tools are built in, kernel parameters."""
+    pod = await pods.run("alpine:3", command=("sh", "-c", script), ends=True)
+    assert await asyncio.wait_for(pod.task, 5) == 0
+
+
 async def test_podinfo(pods: Pods) -> None:
     """podinfo shows its info, switches readiness, echoes through its backend and serves gRPC health."""
     back = await pods.run("stefanprodan/podinfo", args=("--port=9899",), name="back")

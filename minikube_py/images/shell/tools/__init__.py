@@ -37,6 +37,7 @@ MODULES = {
     "curl": "curl",
     "mysql": "mysql mysqladmin mariadb mariadb-admin xtrabackup xbstream",
     "nc": "nc netcat ncat telnet",
+    "packages": "apk apt apt-get dnf microdnf sysctl yum",
     "ping": "ping traceroute",
     "podcli": "podcli",
     "brokers": "mongo mongosh rabbitmq-diagnostics rabbitmqctl",

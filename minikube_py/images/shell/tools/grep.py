@@ -5,6 +5,7 @@ Leaves out: -P's own syntax (it is read as -E), --include and --exclude.
 
 import re
 
+from minikube_py.images.exec import NOT_SAID
 from minikube_py.images.shell.process import Process, Tool, UsageError
 from minikube_py.images.shell.tools.lines import each_source, lines
 from minikube_py.images.shell.tools.options import Options, read_options
@@ -79,6 +80,8 @@ async def _grep(p: Process) -> int:
         hit = hit or (count > 0)
         if hit and "q" in options:
             return 0
+    if not hit:
+        p.view.missing.add(f"{NOT_SAID}text {wanted[0] if wanted else ''}")
     return 2 if status and not hit else int(not hit)
 
 

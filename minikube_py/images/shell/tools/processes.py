@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 
-from minikube_py.images.exec import WINDOW
+from minikube_py.images.exec import NOT_SAID, WINDOW
 from minikube_py.images.shell.process import Process, Tool, UsageError, table_of
 from minikube_py.images.shell.tools.basics import seconds
 from minikube_py.images.shell.tools.options import read_options
@@ -214,6 +214,8 @@ async def _pidof(p: Process) -> int:
     ]
     if pids:
         await p.out((" " if p.name == "pidof" else "\n").join(pids) + "\n")
+    else:
+        p.view.missing.add(f"{NOT_SAID}process {' '.join(names)}")
     return int(not pids)
 
 
@@ -230,6 +232,7 @@ async def _kill(p: Process) -> int:
         if any(name in " ".join(entry.argv) for name in names)
     ]
     if not pids:
+        p.view.missing.add(f"{NOT_SAID}process {' '.join(names)}")
         return 1
     p.argv = ["kill", *flags, *pids]
     return await BUILTINS["kill"](p)
