@@ -17,7 +17,9 @@ from minikube_py.ingress.flavors.nginx import FLAVOR as NGINX
 from minikube_py.ingress.router import BackendKey
 from minikube_py.ingress.rules.backends import service_port
 from minikube_py.ingress.rules.classes import claim
-from minikube_py.ingress.rules.compile import Rules, TLSHost, compile_rules
+from minikube_py.ingress.rules.compile import compile_rules, tls_hosts
+from minikube_py.ingress.rules.incremental import Incremental
+from minikube_py.ingress.rules.rules import Rules
 from minikube_py.ingress.rules.sources import CONFIG_MAPS, INGRESS_CLASSES, INGRESSES, SECRETS, SERVICES, Sources
 from minikube_py.ingress.tls.certificates import pair_of
 
@@ -47,77 +49,39 @@ class IngressReconciler:
             self.name = f"{flavor.name}-ingress-controller"
         self._addresses = addresses
         self._reports_orphans = reports_orphans
-        self._rules: Rules | None = None
-        self._tls: dict[Key, list[TLSHost]] = {}
+        self._sources = Sources()
+        self._rules = Incremental(
+            self._sources, controller=self._controller, defaults=self._flavor.options, flavor=self._flavor
+        )
         self._told: dict[Key, frozenset[tuple[str, str, str]]] = {}
-        self.watches = {
-            INGRESSES: self._ingress_changed,
-            INGRESS_CLASSES: self._all,
-            SERVICES: self._service_changed,
-            SECRETS: self._referenced,
-            CONFIG_MAPS: self._referenced,
-            **dict.fromkeys(self._flavor.resources, self._all),
-        }
+        inputs = (INGRESSES, INGRESS_CLASSES, SERVICES, SECRETS, CONFIG_MAPS, *self._flavor.resources)
+        self.watches = dict.fromkeys(inputs, self._changed)
 
     # Which Ingresses an event makes dirty
 
-    def _ingress_changed(self, event: Event, view: View) -> Iterable[Key]:
-        if (
-            event.old is not None
-            and meta.spec(event.old) == meta.spec(event.object)
-            and (
-                meta.annotations(event.old) == meta.annotations(event.object)
-                and meta.terminating(event.old) == meta.terminating(event.object)
-            )
-        ):
-            return ()  # our own status
-        return self._all(event, view)  # a conflict concerns others too
+    def _changed(self, event: Event, view: View) -> Iterable[Key]:
+        self._sources.apply(event)
+        return {*self._rules.changed(event), *self._concerned(event, self._rules.known)}
 
-    def _all(self, event: Event, view: View) -> Iterable[Key]:
-        self._rules = None
-        return [meta.key(each) for each in view.list(INGRESSES)]
-
-    def _service_changed(self, event: Event, view: View) -> Iterable[Key]:
-        if self._rules is None:
-            return [meta.key(each) for each in view.list(INGRESSES)]
-        service = event.key
-        if event.object.get("spec", {}).get("type") == "LoadBalancer":  # it may be the controller's own
-            return [meta.key(each) for each in view.list(INGRESSES)]
-        return [
-            key
-            for key, used in self._rules.uses.items()
-            if any((each.namespace, each.service) == service for each in used)
-        ]
-
-    def _referenced(self, event: Event, view: View) -> Iterable[Key]:
-        rules = self._rules
-        if (
-            rules is None
-            or (event.resource, event.key) in rules.references
-            or any(each.secret == event.key for each in rules.tls.values())
-        ):
-            return self._all(event, view)
+    def _concerned(self, event: Event, rules: Rules) -> Iterable[Key]:
+        """Return the Ingresses that a Service or a certificate matters to, whatever their rules."""
+        if event.resource == SERVICES:
+            if meta.spec(event.object).get("type") == "LoadBalancer":  # it may be the controller's own
+                return self._sources.all(INGRESSES)
+            if used := rules.keys.get(event.key):
+                return [key for key, each in rules.uses.items() if not set(used).isdisjoint(each)]
+        elif event.resource == SECRETS:
+            return [each.ingress for each in rules.tls.values() if each.secret == event.key]
         return ()
 
     # What to do
-
-    def _compiled(self, view: View) -> Rules:
-        if self._rules is None:
-            resources = (INGRESSES, INGRESS_CLASSES, SECRETS, CONFIG_MAPS, *self._flavor.resources)
-            sources = Sources((resource, obj) for resource in resources for obj in view.list(resource))
-            flavor = self._flavor
-            self._rules = compile_rules(sources, controller=self._controller, defaults=flavor.options, flavor=flavor)
-            self._tls = {}
-            for each in self._rules.tls.values():
-                self._tls.setdefault(each.ingress, []).append(each)
-        return self._rules
 
     def reconcile(self, key: Key, view: View, now: float) -> Sequence[Action]:
         ingress = view.get(INGRESSES, key.name, key.namespace)
         if ingress is None or meta.terminating(ingress):
             self._told.pop(key, None)
             return ()
-        rules = self._compiled(view)
+        rules = self._rules.rules()
         events: list[tuple[str, str, str]] = []
         actions: list[Action] = []
         status: Object = {"loadBalancer": {}}
@@ -131,7 +95,7 @@ class IngressReconciler:
                 status = {**meta.status(ingress)}
             events += (("Warning", problem.reason, problem.message) for problem in rules.problems.get(key, ()))
             events += (("Warning", *found) for found in self._backends(rules.uses.get(key, ()), view))
-            events += (("Warning", *found) for found in self._secrets(key, view))
+            events += (("Warning", *found) for found in self._secrets(ingress, rules, view))
         else:
             verdict = claim(ingress, view.list(INGRESS_CLASSES), self._controller, (self._flavor.name,))
             if not verdict.orphan and not self._nobodys(ingress, view):
@@ -168,9 +132,10 @@ class IngressReconciler:
                     f'Service "{where}" has no port "{each.port}" (its ports: {ports or "none"}): answered 503',
                 )
 
-    def _secrets(self, key: Key, view: View) -> Iterable[tuple[str, str]]:
-        for each in self._tls.get(key, ()):
-            if each.secret is not None:
+    def _secrets(self, ingress: Object, rules: Rules, view: View) -> Iterable[tuple[str, str]]:
+        for host in dict.fromkeys(host for host, _ in tls_hosts(ingress)):
+            each = rules.tls.get(host)
+            if each is not None and each.ingress == meta.key(ingress) and each.secret is not None:
                 found = pair_of(view.get(SECRETS, each.secret.name, each.secret.namespace))
                 if isinstance(found, str):
                     yield (

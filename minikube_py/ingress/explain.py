@@ -23,8 +23,10 @@ from minikube_py.ingress.router import (
     normalize_host,
     normalize_path,
 )
+from minikube_py.ingress.rules.backends import compile_table
 from minikube_py.ingress.rules.classes import claim
-from minikube_py.ingress.rules.compile import Rules, compile_rules, compile_table
+from minikube_py.ingress.rules.compile import compile_rules
+from minikube_py.ingress.rules.rules import Rules
 from minikube_py.ingress.rules.sources import INGRESS_CLASSES, INGRESSES, Sources
 from minikube_py.ingress.tls.certificates import choose
 from minikube_py.ingress.tls.sni import by_host

@@ -19,16 +19,17 @@ from typing import Any
 
 from minikube_py.aiokit.clock import Clock
 from minikube_py.aiokit.tasks import TaskScope
-from minikube_py.apimachinery import meta
-from minikube_py.apimachinery.meta import Key, Object
-from minikube_py.client import API, Change, Event
+from minikube_py.apimachinery.meta import Key
+from minikube_py.client import API, Event
 from minikube_py.images.container import Container, Main
 from minikube_py.ingress.flavors.flavor import Flavor
 from minikube_py.ingress.flavors.nginx import FLAVOR as NGINX
 from minikube_py.ingress.options import DEFAULTS, Options
 from minikube_py.ingress.router import BackendKey, Endpoint, RoutingTable, Upstream
-from minikube_py.ingress.rules.compile import Rules, compile_backends, compile_rules, compile_table
-from minikube_py.ingress.rules.sources import CONFIG_MAPS, INGRESSES, RESOURCES, SECRETS, SERVICES, SLICES, Sources
+from minikube_py.ingress.rules.backends import compile_backends, compile_table
+from minikube_py.ingress.rules.incremental import Incremental
+from minikube_py.ingress.rules.rules import Rules
+from minikube_py.ingress.rules.sources import RESOURCES, SECRETS, SERVICES, SLICES, Sources
 from minikube_py.ingress.tls.certificates import CertificateAuthority
 
 __all__ = ["CONTROLLER", "GRACE", "KEEP_ALIVE", "Listen", "Tables", "program"]
@@ -73,11 +74,21 @@ class Tables:
     rules: Rules = field(default_factory=lambda: Rules(RoutingTable()))
     swaps: int = 0
     _table: RoutingTable = field(default_factory=RoutingTable)
+    _ingresses: Incremental = field(init=False)
     _stale_rules: bool = True
     _stale_services: set[Key] = field(default_factory=set)
     _subscription: Any = None
     _later: asyncio.Handle | None = None
     _took: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._ingresses = Incremental(
+            self.sources,
+            controller=self.controller,
+            defaults=self.defaults,
+            default_backend=self.default_backend,
+            flavor=self.flavor,
+        )
 
     def start(self) -> None:
         self._subscription = self.api.subscribe((*self.resources, *self.flavor.resources), self._changed)
@@ -100,8 +111,11 @@ class Tables:
     def sources_changed(self, event: Event) -> None:
         before = event.old
         service = self.sources.apply(event)
-        if self.compile is not None and event.resource == SERVICES:
-            self._stale_rules = True  # a route's backend that didn't exist is in nobody's keys
+        if self.compile is None:
+            self._ingresses.changed(event)
+            self._stale_rules = self._ingresses.stale
+        elif event.resource not in (SLICES, SECRETS) or (event.resource, event.key) in self.rules.references:
+            self._stale_rules = True  # a Service, too: a route's backend that didn't exist is in nobody's keys
         if event.resource in (SERVICES, SLICES):
             if service is not None and service in self.rules.keys:
                 self._stale_services.add(service)
@@ -109,15 +123,6 @@ class Tables:
                 name = (before["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")
                 if (other := Key(event.key.namespace, name)) in self.rules.keys:
                     self._stale_services.add(other)
-        elif event.resource in (SECRETS, CONFIG_MAPS):
-            self._stale_rules = self._stale_rules or (event.resource, event.key) in self.rules.references
-        elif (
-            event.resource != INGRESSES
-            or event.change is Change.DELETED
-            or before is None
-            or _meaning(before) != _meaning(event.object)
-        ):
-            self._stale_rules = True
 
     def _refresh(self) -> None:
         self._later = None
@@ -127,18 +132,12 @@ class Tables:
         """Return the table of this moment."""
         started = perf_counter()
         if self._stale_rules:
-            self.rules = (
-                self.compile(self.sources)
-                if self.compile is not None
-                else compile_rules(
-                    self.sources,
-                    controller=self.controller,
-                    defaults=self.defaults,
-                    default_backend=self.default_backend,
-                    flavor=self.flavor,
-                )
-            )
-            self._table = compile_table(self.rules, self.sources)
+            if self.compile is not None:
+                self.rules = self.compile(self.sources)
+                self._table = compile_table(self.rules, self.sources)
+            else:
+                self.rules = self._ingresses.rules()
+                self._table = compile_table(self.rules, self.sources, self._table.upstreams, self._stale_services)
         elif self._stale_services:
             self._table = compile_backends(self.rules, self.sources, self._stale_services, self._table)
         else:
@@ -150,11 +149,6 @@ class Tables:
             self.on_swap(self._table, self.rules, self.sources)
         self._took = perf_counter() - started
         return self._table
-
-
-def _meaning(ingress: Object) -> tuple[object, ...]:
-    """Return what rules are made of: the controller's own status writes are no change."""
-    return meta.spec(ingress), meta.annotations(ingress), meta.terminating(ingress)
 
 
 def program(

@@ -38,6 +38,7 @@ class Draft:
         self.references: set[tuple[str, Key]] = set()
         """Secrets and ConfigMaps that were looked at, found or not."""
         self.aliases: list[str] = []
+        """From an annotation that `rules.incremental` knows, too."""
         self.regex = False
         self.ssl_redirect = True
         """Redirect HTTP where the host has TLS."""

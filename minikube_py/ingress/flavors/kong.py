@@ -100,7 +100,7 @@ def read(ingress: Object, sources: Sources, defaults: Options) -> Draft:
     headers = {name[8:]: draft.words(name) for name in draft.values if name.startswith("headers.")}
     if (methods := draft.words("methods")) or headers:
         draft.filters.append(Only(tuple(each.upper() for each in methods), headers))
-    draft.aliases += draft.words("host-aliases")
+    draft.aliases += (each.lower() for each in draft.words("host-aliases"))
     if draft.flag("preserve-host") is False:
         draft.unknown.append("konghq.com/preserve-host: the host is always preserved here")
     kongplugin.apply(draft, draft.words("plugins"))

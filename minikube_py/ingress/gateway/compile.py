@@ -17,7 +17,7 @@ from minikube_py.ingress.gateway.references import ACCEPTED, GROUP, Condition
 from minikube_py.ingress.gateway.routes import RouteRules, age, read_route
 from minikube_py.ingress.gateway.table import GatewayTable, HostRules, Rule, Shares
 from minikube_py.ingress.router import BackendKey, Upstream
-from minikube_py.ingress.rules.compile import Rules, TLSHost
+from minikube_py.ingress.rules.rules import Rules, TLSHost
 from minikube_py.ingress.rules.sources import GATEWAY_ROUTES, GATEWAYS, SECRETS, Sources
 from minikube_py.ingress.tls.certificates import pair_of
 
@@ -116,7 +116,7 @@ class _Compiler:
             table,
             {service: tuple(each) for service, each in keys.items()},
             served=frozenset({self._key, *(key for _, key in routes)}),
-            references=frozenset(secrets),
+            references=dict.fromkeys(secrets, frozenset((self._key,))),
             uses={self._key: tuple(used)},
         )
         attached = {name: len(found) for name, found in self._attached.items()}

@@ -11,7 +11,7 @@ from minikube_py.ingress.gateway import provision
 from minikube_py.ingress.gateway.compile import Compiled, RouteKey, compile_gateway
 from minikube_py.ingress.gateway.table import TYPES, GatewayTable, Rule
 from minikube_py.ingress.router import NoMatch, Upstream, normalize_host, normalize_path
-from minikube_py.ingress.rules.compile import compile_table
+from minikube_py.ingress.rules.backends import compile_table
 from minikube_py.ingress.rules.sources import Sources
 from minikube_py.ingress.tls.sni import by_host
 

@@ -20,7 +20,7 @@ from minikube_py.client import API
 from minikube_py.images.container import Container, Main
 from minikube_py.ingress.proxy.pages import Style
 from minikube_py.ingress.router import RoutingTable, Upstream
-from minikube_py.ingress.rules.compile import Rules
+from minikube_py.ingress.rules.rules import Rules
 from minikube_py.ingress.rules.sources import GATEWAY_RESOURCES, Sources
 from minikube_py.ingress.server import GRACE, KEEP_ALIVE, Tables
 from minikube_py.ingress.tls.certificates import CertificateAuthority

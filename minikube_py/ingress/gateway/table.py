@@ -26,7 +26,7 @@ from minikube_py.ingress.router import (
     normalize_host,
     normalize_path,
 )
-from minikube_py.ingress.rules.compile import TLSHost
+from minikube_py.ingress.rules.rules import TLSHost
 from minikube_py.ingress.tls.sni import by_host
 
 __all__ = ["TYPES", "GatewayTable", "HostRules", "Rule", "Shares", "Wanted"]

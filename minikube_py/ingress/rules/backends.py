@@ -3,14 +3,17 @@
 Pure. As ingress-nginx does, requests go to the endpoints, not to the ClusterIP, unless `service-upstream` asks for it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from minikube_py.apimachinery import meta
-from minikube_py.apimachinery.meta import Object
-from minikube_py.ingress.router import BackendKey, Endpoint, Upstream
+from minikube_py.apimachinery.meta import Key, Object
+from minikube_py.ingress.router import BackendKey, Endpoint, RoutingTable, Upstream
+from minikube_py.ingress.rules.rules import Rules
+from minikube_py.ingress.rules.sources import SERVICES, Sources
 
-__all__ = ["resolve", "service_port"]
+__all__ = ["compile_backends", "compile_table", "resolve", "service_port"]
 
 
 def service_port(service: Object, port: str) -> Mapping[str, Any] | None:
@@ -72,3 +75,31 @@ def resolve(key: BackendKey, service: Object | None, slices: Iterable[Object]) -
         wanted = ",".join(f"{k}={v}" for k, v in spec["selector"].items())
         return Upstream(key, (), f'Service "{where}" has no endpoints: no pod matches its selector {wanted}')
     return Upstream(key, (), f'Service "{where}" has no endpoints and no selector')
+
+
+def _resolve(sources: Sources, service: Key, key: BackendKey) -> Upstream:
+    return resolve(key, sources.get(SERVICES, service), sources.slices(service))
+
+
+def compile_table(
+    rules: Rules,
+    sources: Sources,
+    known: Mapping[BackendKey, Upstream] = {},  # read only
+    changed: Collection[Key] = (),
+) -> RoutingTable:
+    """Return the table with all its backends; of the `known` ones only those of `changed` Services are looked up."""
+    upstreams = dict(rules.table.upstreams)
+    for service, keys in rules.keys.items():
+        for key in keys:
+            found = known.get(key) if service not in changed else None
+            upstreams[key] = found or _resolve(sources, service, key)
+    return replace(rules.table, upstreams=upstreams)
+
+
+def compile_backends(rules: Rules, sources: Sources, changed: Iterable[Key], before: RoutingTable) -> RoutingTable:
+    """Return the table `before`, with the backends of the `changed` Services looked up anew."""
+    upstreams = dict(before.upstreams)
+    for service in changed:
+        for key in rules.keys.get(service, ()):
+            upstreams[key] = _resolve(sources, service, key)
+    return replace(before, upstreams=upstreams)

@@ -1,14 +1,13 @@
-"""From objects to a `RoutingTable`: merge Ingresses, settle conflicts, read annotations, find backends.
+"""From objects to `Rules`: merge Ingresses, settle conflicts, read annotations. Pure.
 
-Pure. Two steps, because they change at different rates: `compile_rules` when an Ingress, a class or a referenced
-Secret or ConfigMap changes; `compile_backends` when endpoints do. Ingresses are merged oldest first (creationTimestamp,
-then namespace/name, as ingress-nginx does): of two rules for the same host and path the older one stays, and the
-younger Ingress gets a warning.
+Ingresses are merged oldest first (creationTimestamp, then namespace/name, as ingress-nginx does): of two rules for the
+same host and path the older one stays, and the younger Ingress gets a warning. What becomes of an Ingress depends only
+on those that have a say in the same names (`incremental.say`).
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, replace
 from itertools import accumulate
 from typing import Any, ParamSpec, TypeVar
 
@@ -20,61 +19,34 @@ from minikube_py.ingress.annotations.ssl_redirect import SSLRedirect
 from minikube_py.ingress.flavors.flavor import Flavor, as_regex
 from minikube_py.ingress.flavors.nginx import FLAVOR as NGINX
 from minikube_py.ingress.options import DEFAULTS, Options
-from minikube_py.ingress.router import BackendKey, Canary, Location, Paths, PathType, RoutingTable, Upstream
-from minikube_py.ingress.rules import backends
+from minikube_py.ingress.router import BackendKey, Canary, Location, Paths, PathType, RoutingTable
 from minikube_py.ingress.rules.classes import claim
-from minikube_py.ingress.rules.sources import INGRESS_CLASSES, INGRESSES, SERVICES, Sources
+from minikube_py.ingress.rules.rules import Problem, Rules, TLSHost
+from minikube_py.ingress.rules.sources import INGRESS_CLASSES, INGRESSES, Sources
 from minikube_py.kinds.controllerkinds import WITHOUT_EFFECT
 
-__all__ = ["Problem", "Rules", "compile_backends", "compile_rules", "compile_table"]
-
+__all__ = ["DEFAULT_BACKEND", "Compiler", "by_service", "compile_rules", "tls_hosts", "with_custom"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 _STRICT = re.compile(r"/[A-Za-z0-9_./-]*")
 """What paths of the types Exact and Prefix may be made of (ingress-nginx: strict-validate-path-type)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong with an Ingress, as the Event that tells of it."""
-
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class TLSHost:
-    """Which Secret holds a host's certificate; None where the Ingress names none."""
-
-    ingress: Key
-    host: str
-    secret: Key | None
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """All that Ingresses say; `table` has no backends yet."""
-
-    table: RoutingTable
-    keys: Mapping[Key, tuple[BackendKey, ...]] = field(default_factory=dict)
-    """Service → the backends that need it."""
-    tls: Mapping[str, TLSHost] = field(default_factory=dict)
-    """Host (or `*.suffix`; "" for a section without hosts) → its certificate."""
-    problems: Mapping[Key, tuple[Problem, ...]] = field(default_factory=dict)
-    served: frozenset[Key] = frozenset()
-    references: frozenset[tuple[str, Key]] = frozenset()
-    """(resource, key) of Secrets and ConfigMaps that the rules were made from."""
-    uses: Mapping[Key, tuple[BackendKey, ...]] = field(default_factory=dict)
-    """Ingress → its backends."""
-    passthrough: Mapping[str, BackendKey] = field(default_factory=dict)
-    """Host (or `*.suffix`) whose TLS goes on to the pods as it is → which pods (`ssl-passthrough`)."""
-    custom: Mapping[tuple[str, Key], tuple[str, ...]] = field(default_factory=dict)
-    """(resource, custom resource) → what is wrong with it, or has no effect."""
+DEFAULT_BACKEND = Key("", "(default backend)")
+"""Whose the location of the controller's own default backend is."""
 
 
 def _age(ingress: Object) -> tuple[str, str, str]:
     return ingress["metadata"].get("creationTimestamp") or "", meta.namespace(ingress), meta.name(ingress)
+
+
+def tls_hosts(ingress: Object) -> Iterator[tuple[str, Key | None]]:
+    """Yield (host, its Secret) of the TLS sections; "" is a section for any host."""
+    spec = meta.spec(ingress)
+    for section in spec.get("tls") or ():
+        secret = Key(meta.namespace(ingress), section["secretName"]) if section.get("secretName") else None
+        hosts = section.get("hosts") or [rule.get("host") or "" for rule in spec.get("rules") or ()] or [""]
+        for host in hosts:
+            yield host.lower(), secret
 
 
 def _variants(draft: Draft) -> tuple[Options, Options]:
@@ -95,7 +67,9 @@ class _Host:
         self.regex = False
 
 
-class _Compiler:
+class Compiler:
+    """Compiles the Ingresses of `sources`, once; `others` are the TLS hosts of Ingresses that are not among them."""
+
     def __init__(
         self,
         sources: Sources,
@@ -103,7 +77,10 @@ class _Compiler:
         defaults: Options,
         backend: BackendKey | None,
         flavor: Flavor,
+        *,
+        others: Callable[[str], bool] = lambda host: False,
     ) -> None:
+        self.others = others
         self.flavor = flavor
         self.controller_backend = backend
         self.sources = sources
@@ -115,9 +92,9 @@ class _Compiler:
         self.problems: dict[Key, list[Problem]] = {}
         self.tls: dict[str, TLSHost] = {}
         self.used: dict[Key, dict[BackendKey, None]] = {}
-        self.references: set[tuple[str, Key]] = set()
+        self.references: dict[tuple[str, Key], set[Key]] = {}
         self.passthrough: dict[str, BackendKey] = {}
-        self.unserved: list[str] = []
+        self.unserved: dict[Key, str] = {}
         self.served: list[tuple[Object, Draft]] = []
 
     def problem(self, key: Key, reason: str, message: str) -> None:
@@ -132,7 +109,7 @@ class _Compiler:
             verdict = claim(ingress, classes, self.controller, (self.flavor.name,))
             if not verdict.served:
                 if verdict.orphan:
-                    self.unserved.append(f"Ingress {key}: {verdict.because}")
+                    self.unserved[key] = f"Ingress {key}: {verdict.because}"
                 continue
             draft = self._guarded(ingress, self.flavor.read, ingress, self.sources, self.defaults)
             if draft is None:
@@ -141,7 +118,8 @@ class _Compiler:
                 self.problem(key, "InvalidAnnotation", message)
             for message in draft.unknown:
                 self.problem(key, "UnknownAnnotation", message)
-            self.references |= draft.references
+            for reference in draft.references:
+                self.references.setdefault(reference, set()).add(key)
             self.served.append((ingress, draft))
         for ingress, _ in self.served:
             self._guarded(ingress, self._tls, ingress)
@@ -154,42 +132,7 @@ class _Compiler:
         for ingress, draft in self.served:
             if draft.canary is None:
                 self._guarded(ingress, self._host_settings, ingress, draft)
-        return self._with_custom(self._finish())
-
-    def _with_custom(self, rules: Rules) -> Rules:
-        """Add what the controller's custom resources route."""
-        objects = frozenset(key for each in self.flavor.resources for key in self.sources.all(each))
-        if not objects:
-            return rules
-        from minikube_py.ingress.resources.routes import Custom, RoutesTable
-
-        custom = Custom(self.sources, self.defaults)
-        if self.flavor.routes is not None:
-            self.flavor.routes(custom)
-        for resource in WITHOUT_EFFECT.intersection(self.flavor.resources):
-            for key, obj in self.sources.all(resource).items():
-                custom.problem(resource, key, f"{obj.get('kind')} is not emulated and has no effect")
-        before = rules.table
-        table: RoutingTable = before
-        if custom.routes:
-            inherited = {each.name: getattr(before, each.name) for each in fields(before)}
-            table = RoutesTable(**inherited, routes=custom.table(), ahead=custom.ahead)
-        uses = {**rules.uses, **{key: (*rules.uses.get(key, ()), *found) for key, found in custom.used.items()}}
-        keys: dict[Key, dict[BackendKey, None]] = {}
-        for found in uses.values():
-            for backend in found:
-                keys.setdefault(Key(backend.namespace, backend.service), {})[backend] = None
-        asked = {host: TLSHost(owner, host, secret) for host, (owner, secret) in custom.certificates.items()}
-        return replace(
-            rules,
-            table=table,
-            keys={service: tuple(each) for service, each in keys.items()},
-            tls={**asked, **rules.tls},
-            served=rules.served | objects,
-            references=rules.references | custom.references,
-            uses=uses,
-            custom={where: tuple(messages) for where, messages in custom.problems.items()},
-        )
+        return self._finish()
 
     def _guarded(self, ingress: Object, step: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
         """Take one step of one Ingress: an object that is not as the API has it must not take the others down."""
@@ -202,8 +145,10 @@ class _Compiler:
 
     # One Ingress
 
-    def _backend(self, ingress: Object, spec: Mapping[str, Any] | None, draft: Draft) -> tuple[BackendKey | None, str]:
-        key = meta.key(ingress)
+    def _backend(
+        self, key: Key, spec: Mapping[str, Any] | None, *, by_service: bool = False
+    ) -> tuple[BackendKey | None, str]:
+        """Return what an Ingress's backend means, or why it can't be used."""
         service = (spec or {}).get("service")
         if not service:
             resource = (spec or {}).get("resource") or {}
@@ -213,7 +158,7 @@ class _Compiler:
             return None, why
         port = service.get("port") or {}
         text = port.get("name") or (str(port["number"]) if port.get("number") else "")
-        return self._use(key, BackendKey(key.namespace, service["name"], text, draft.service_upstream)), ""
+        return self._use(key, BackendKey(key.namespace, service["name"], text, by_service)), ""
 
     def _use(self, ingress: Key, backend: BackendKey) -> BackendKey:
         self.used.setdefault(ingress, {})[backend] = None
@@ -232,7 +177,7 @@ class _Compiler:
         default: Location | None = None
         rules = spec.get("rules") or ()
         if spec.get("defaultBackend"):
-            backend, refused = self._backend(ingress, spec["defaultBackend"], draft)
+            backend, refused = self._backend(key, spec["defaultBackend"], by_service=draft.service_upstream)
             default = Location(key, "", "/", PathType.DEFAULT, backend, refused, plain, fallback=fallback)
             if rules:
                 self.default_of_rules = self.default_of_rules or default
@@ -301,7 +246,7 @@ class _Compiler:
             backend, canaries = self._forward(key, forward)
             refused = "every weight of the action is 0"
         else:
-            backend, refused = self._backend(ingress, spec.get("backend"), draft)
+            backend, refused = self._backend(key, spec.get("backend"), by_service=draft.service_upstream)
         identity = (type_, (path.rstrip("/") or "/") if type_ is PathType.PREFIX else path)
         if (older := server.locations.get(identity)) is not None:
             if older.ingress != key or older.backend != backend:
@@ -350,7 +295,7 @@ class _Compiler:
             host = (rule.get("host") or "").lower()
             server = self.hosts.get(host)
             for each in (rule.get("http") or {}).get("paths") or ():
-                backend, _ = self._backend(ingress, each.get("backend"), Draft(ingress, self.sources, self.defaults))
+                backend, _ = self._backend(key, each.get("backend"))
                 path = each.get("path") or "/"
                 found = [i for i in server.locations if i[1] in (path, path.rstrip("/") or "/")] if server else []
                 if backend is None:
@@ -405,15 +350,12 @@ class _Compiler:
             self.problem(key, "InvalidAnnotation", f'ssl-passthrough needs a rule for path "/" of host "{host}"')
 
     def _tls(self, ingress: Object) -> None:
-        key = meta.key(ingress)
-        for section in meta.spec(ingress).get("tls") or ():
-            secret = Key(key.namespace, section["secretName"]) if section.get("secretName") else None
-            hosts = section.get("hosts") or [r.get("host") or "" for r in meta.spec(ingress).get("rules") or ()] or [""]
-            for host in hosts:
-                self.tls.setdefault(host.lower(), TLSHost(key, host.lower(), secret))
+        for host, secret in tls_hosts(ingress):
+            self.tls.setdefault(host, TLSHost(meta.key(ingress), host, secret))
 
     def _has_tls(self, host: str) -> bool:
-        return host in self.tls or ("." in host and "*" + host[host.index(".") :] in self.tls)
+        names = (host, "*" + host[host.index(".") :]) if "." in host else (host,)
+        return any(name in self.tls or self.others(name) for name in names)
 
     # All of them
 
@@ -434,22 +376,18 @@ class _Compiler:
                 exact[host] = paths
         last = self.default or self.default_of_rules
         if last is None and (own := self.controller_backend) is not None:
-            key = Key("", "(default backend)")
+            key = DEFAULT_BACKEND
             last = Location(key, "", "/", PathType.DEFAULT, self._use(key, own), options=self.defaults)
-        keys: dict[Key, dict[BackendKey, None]] = {}
-        for backends_ in self.used.values():
-            for backend in backends_:
-                keys.setdefault(Key(backend.namespace, backend.service), {})[backend] = None
-        table = RoutingTable(exact, wildcards, catch_all, last, {}, tuple(self.unserved))
         return Rules(
-            table,
-            {service: tuple(each) for service, each in keys.items()},
+            RoutingTable(exact, wildcards, catch_all, last, {}, tuple(self.unserved.values())),
+            by_service(each for used in self.used.values() for each in used),
             self.tls,
             {key: tuple(each) for key, each in self.problems.items()},
             frozenset(meta.key(ingress) for ingress, _ in self.served),
-            frozenset(self.references),
-            uses={key: tuple(each) for key, each in self.used.items()},
-            passthrough=self.passthrough,
+            {reference: frozenset(of) for reference, of in self.references.items()},
+            self.unserved,
+            {key: tuple(each) for key, each in self.used.items()},
+            self.passthrough,
         )
 
     def _pattern(self, location: Location) -> re.Pattern[str]:
@@ -463,6 +401,45 @@ class _Compiler:
             return re.compile(re.escape(location.path), re.IGNORECASE)
 
 
+def by_service(used: Iterable[BackendKey]) -> dict[Key, tuple[BackendKey, ...]]:
+    """Return backends by their Service."""
+    found: dict[Key, dict[BackendKey, None]] = {}
+    for each in used:
+        found.setdefault(Key(each.namespace, each.service), {})[each] = None
+    return {service: tuple(each) for service, each in found.items()}
+
+
+def with_custom(rules: Rules, sources: Sources, defaults: Options, flavor: Flavor) -> Rules:
+    """Return the rules with what the controller's custom resources route."""
+    objects = frozenset(key for each in flavor.resources for key in sources.all(each))
+    if not objects:
+        return rules
+    from minikube_py.ingress.resources.routes import Custom, RoutesTable
+
+    custom = Custom(sources, defaults)
+    if flavor.routes is not None:
+        flavor.routes(custom)
+    for resource in WITHOUT_EFFECT.intersection(flavor.resources):
+        for key, obj in sources.all(resource).items():
+            custom.problem(resource, key, f"{obj.get('kind')} is not emulated and has no effect")
+    table: RoutingTable = rules.table
+    if custom.routes:
+        inherited = {each.name: getattr(rules.table, each.name) for each in fields(rules.table)}
+        table = RoutesTable(**inherited, routes=custom.table(), ahead=custom.ahead)
+    uses = {**rules.uses, **{key: (*rules.uses.get(key, ()), *found) for key, found in custom.used.items()}}
+    asked = {host: TLSHost(owner, host, secret) for host, (owner, secret) in custom.certificates.items()}
+    return replace(
+        rules,
+        table=table,
+        keys=by_service(each for used in uses.values() for each in used),
+        tls={**asked, **rules.tls},
+        served=rules.served | objects,
+        references={**dict.fromkeys(custom.references, objects), **rules.references},
+        uses=uses,
+        custom={where: tuple(messages) for where, messages in custom.problems.items()},
+    )
+
+
 def compile_rules(
     sources: Sources,
     *,
@@ -472,23 +449,5 @@ def compile_rules(
     flavor: Flavor = NGINX,
 ) -> Rules:
     """Merge the Ingresses that `controller` serves; `default_backend` is the controller's own."""
-    return _Compiler(sources, controller, defaults, default_backend, flavor).run()
-
-
-def _resolve(sources: Sources, service: Key, key: BackendKey) -> Upstream:
-    return backends.resolve(key, sources.get(SERVICES, service), sources.slices(service))
-
-
-def compile_backends(rules: Rules, sources: Sources, changed: Iterable[Key], before: RoutingTable) -> RoutingTable:
-    """Return the table with the backends of the `changed` Services looked up anew, the others as `before`."""
-    upstreams = dict(before.upstreams)
-    for service in changed:
-        for key in rules.keys.get(service, ()):
-            upstreams[key] = _resolve(sources, service, key)
-    return replace(rules.table, upstreams=upstreams)
-
-
-def compile_table(rules: Rules, sources: Sources) -> RoutingTable:
-    """Return the table with all its backends."""
-    upstreams = {key: _resolve(sources, service, key) for service, keys in rules.keys.items() for key in keys}
-    return replace(rules.table, upstreams={**rules.table.upstreams, **upstreams})
+    rules = Compiler(sources, controller, defaults, default_backend, flavor).run()
+    return with_custom(rules, sources, defaults, flavor)

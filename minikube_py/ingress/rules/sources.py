@@ -75,6 +75,14 @@ class Sources:
     def get(self, resource: str, key: Key) -> Object | None:
         return self._objects.get(resource, {}).get(key)
 
+    def only(self, resource: str, keys: Iterable[Key]) -> "Sources":
+        """Return the same objects with no others of one resource than those at `keys`."""
+        found = Sources()
+        every = self._objects.get(resource, {})
+        found._objects = {**self._objects, resource: {key: every[key] for key in keys if key in every}}
+        found._slices = self._slices
+        return found
+
     def slices(self, service: Key) -> Iterable[Object]:
         """Return the EndpointSlices of one Service, in order of name."""
         found = self._slices.get(service)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from minikube_py.aiokit.selfsigned import self_signed
-from minikube_py.ingress.rules.compile import Rules, TLSHost
+from minikube_py.ingress.rules.rules import Rules, TLSHost
 from minikube_py.ingress.rules.sources import SECRETS, Sources
 
 __all__ = ["CertificateAuthority", "Certificates", "choose", "context_of", "pair_of"]

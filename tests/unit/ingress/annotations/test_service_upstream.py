@@ -3,7 +3,8 @@
 import pytest
 
 from minikube_py.ingress.router import Match
-from minikube_py.ingress.rules.compile import compile_rules, compile_table
+from minikube_py.ingress.rules.backends import compile_table
+from minikube_py.ingress.rules.compile import compile_rules
 
 from ..support import endpoints, ingress, path, service, sources
 

@@ -11,7 +11,8 @@ from minikube_py.ingress.flavors import flavor
 from minikube_py.ingress.options import Answer
 from minikube_py.ingress.resources.virtualservice import GATEWAYS, VIRTUAL_SERVICES
 from minikube_py.ingress.router import Location, Match
-from minikube_py.ingress.rules.compile import Rules, compile_rules
+from minikube_py.ingress.rules.compile import compile_rules
+from minikube_py.ingress.rules.rules import Rules
 from minikube_py.ingress.rules.sources import Sources
 
 from ..support import call, echo, endpoints, named, service

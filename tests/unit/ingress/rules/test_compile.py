@@ -4,7 +4,8 @@ import pytest
 
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.ingress.router import Match, NoMatch, RoutingTable
-from minikube_py.ingress.rules.compile import compile_rules, compile_table
+from minikube_py.ingress.rules.backends import compile_table
+from minikube_py.ingress.rules.compile import compile_rules
 
 from ..support import endpoints, ingress, ingress_class, path, service, sources
 

@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 
 from minikube_py.apimachinery.meta import Key, Object
-from minikube_py.ingress.rules.compile import TLSHost
+from minikube_py.ingress.rules.rules import TLSHost
 from minikube_py.ingress.tls.certificates import choose, pair_of
 
 from ..authority import Authority
