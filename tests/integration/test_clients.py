@@ -15,6 +15,8 @@ import pytest
 
 from minikube_py import Cluster
 
+from .manifests import CRONTABS
+
 WEB = """
 apiVersion: apps/v1
 kind: Deployment
@@ -26,30 +28,10 @@ spec:
     metadata: {labels: {app: web}}
     spec: {containers: [{name: web, image: "nginx:1.27", ports: [{containerPort: 80}]}]}
 """
-CRD = """
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: crontabs.stable.example.com}
-spec:
-  group: stable.example.com
-  scope: Namespaced
-  names: {plural: crontabs, singular: crontab, kind: CronTab, shortNames: [ct]}
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    subresources: {status: {}}
-    schema:
-      openAPIV3Schema:
-        type: object
-        properties:
-          spec: {type: object, properties: {schedule: {type: string}}}
-          status: {type: object, x-kubernetes-preserve-unknown-fields: true}
-"""
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.minicluster(WEB, CRD),
+    pytest.mark.minicluster(WEB, CRONTABS),
     # The clients' own: they leave sockets and event loops to the collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

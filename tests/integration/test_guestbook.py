@@ -1,44 +1,24 @@
 """The guestbook tutorial: a PHP frontend, a redis leader and followers."""
 
-from typing import Any
-
 import httpx
 
 from minikube_py import Cluster
 
-
-def _workload(name: str, image: str, port: int, replicas: int = 1, **env: str) -> list[dict[str, Any]]:
-    labels = {"app": name}
-    container = {
-        "name": name,
-        "image": image,
-        "ports": [{"containerPort": port}],
-        "env": [{"name": key, "value": value} for key, value in env.items()],
-    }
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
-    return [
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": name},
-            "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": name},
-            "spec": {"selector": labels, "ports": [{"port": port}]},
-        },
-    ]
+from .manifests import workload
 
 
 def test_what_is_written_to_the_leader_is_read_from_followers() -> None:
     """Messages go through the Services' names; without its leader the guestbook says what is away."""
     manifests = [
-        *_workload("redis-leader", "docker.io/redis:6.0.5", 6379),
-        *_workload("redis-follower", "us-docker.pkg.dev/google-samples/containers/gke/gb-redis-follower:v2", 6379, 2),
-        *_workload(
-            "frontend", "us-docker.pkg.dev/google-samples/containers/gke/gb-frontend:v5", 80, GET_HOSTS_FROM="dns"
+        *workload("redis-leader", "docker.io/redis:6.0.5", 6379),
+        *workload(
+            "redis-follower", "us-docker.pkg.dev/google-samples/containers/gke/gb-redis-follower:v2", 6379, replicas=2
+        ),
+        *workload(
+            "frontend",
+            "us-docker.pkg.dev/google-samples/containers/gke/gb-frontend:v5",
+            80,
+            env=[{"name": "GET_HOSTS_FROM", "value": "dns"}],
         ),
     ]
     with (

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from .manifests import CRONTABS
+
 pytestmark = pytest.mark.slow
 
 DEPLOYMENT = """
@@ -34,34 +36,6 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: settings}
 data: {color: blue}
-"""
-CRD = """
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: crontabs.stable.example.com}
-spec:
-  group: stable.example.com
-  scope: Namespaced
-  names: {plural: crontabs, singular: crontab, kind: CronTab, shortNames: [ct]}
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    subresources:
-      status: {}
-      scale: {specReplicasPath: .spec.size, statusReplicasPath: .status.size}
-    additionalPrinterColumns: [{name: Schedule, type: string, jsonPath: .spec.schedule}]
-    schema:
-      openAPIV3Schema:
-        type: object
-        properties:
-          spec:
-            type: object
-            required: [schedule]
-            properties:
-              schedule: {type: string, description: When it runs.}
-              size: {type: integer, default: 1}
-          status: {type: object, properties: {size: {type: integer}}}
 """
 CRONTAB = """
 apiVersion: stable.example.com/v1
@@ -296,7 +270,7 @@ async def test_unknown_things_are_told_in_kubectl_words(kubectl: Any) -> None:
 
 async def test_custom_resources(kubectl: Any) -> None:
     """Served as soon as defined: columns, defaults, validation, patches, scale, explain; gone with the definition."""
-    await kubectl("apply", "-f", "-", stdin=CRD)
+    await kubectl("apply", "-f", "-", stdin=CRONTABS)
     await kubectl("wait", "--for=condition=Established", "crd/crontabs.stable.example.com", "--timeout=10s")
     assert await kubectl("apply", "-f", "-", stdin=CRONTAB) == "crontab.stable.example.com/nightly created\n"
     assert await kubectl("apply", "-f", "-", stdin=CRONTAB) == "crontab.stable.example.com/nightly unchanged\n"

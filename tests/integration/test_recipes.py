@@ -16,6 +16,8 @@ from redis.backoff import NoBackoff
 
 from minikube_py import Cluster
 
+from .manifests import Object, workload
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
@@ -27,35 +29,13 @@ def _needs(program: str, *, at: str = "") -> None:
     pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
 
 
+def _ready_workload(name: str, image: str, port: int, **options: Any) -> list[Object]:
+    """A workload that is ready once its port is open."""
+    return workload(name, image, port, readinessProbe={"tcpSocket": {"port": port}, "periodSeconds": 1}, **options)
+
+
 def _recipe(name: str) -> dict[str, Any]:
     return dict(yaml.safe_load((CONFIGS / f"real-{name}.yaml").read_text()))
-
-
-def _workload(name: str, image: str, port: int, **container: Any) -> list[dict[str, Any]]:
-    """A Deployment and a Service as anybody would write them."""
-    volumes, labels = container.pop("volumes", []), {"app": name}
-    spec = {
-        "name": name,
-        "image": image,
-        "ports": [{"containerPort": port}],
-        "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
-        **container,
-    }
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [spec], "volumes": volumes}}
-    return [
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": name},
-            "spec": {"selector": {"matchLabels": labels}, "template": template},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": name},
-            "spec": {"selector": labels, "ports": [{"port": port}]},
-        },
-    ]
 
 
 async def client() -> web.Application:
@@ -83,7 +63,7 @@ async def client() -> web.Application:
 
 
 IMAGES = {"acme/client": {"aiohttp": client}}
-CLIENT = _workload("client", "acme/client", 8080)
+CLIENT = _ready_workload("client", "acme/client", 8080)
 
 
 def _get(cluster: Cluster, path: str) -> str:
@@ -93,7 +73,7 @@ def _get(cluster: Cluster, path: str) -> str:
 def test_redis() -> None:
     """A redis client in one pod sets and gets in the real redis-server of another, by its Service's name."""
     _needs("redis-server")
-    manifests = _workload("cache", "redis:7", 6379, args=["--maxmemory", "32mb"])
+    manifests = _ready_workload("cache", "redis:7", 6379, args=["--maxmemory", "32mb"])
     with Cluster(*manifests, *CLIENT, config=_recipe("redis"), images=IMAGES) as cluster:
         assert _get(cluster, "/redis") == "flat white"
         log = "\n".join(cluster.logs("deployment/cache").splitlines())
@@ -110,7 +90,7 @@ def test_redis_keeps_to_policies() -> None:
         "spec": {"podSelector": {"matchLabels": {"app": "cache"}}, "policyTypes": ["Ingress"]},
     }
     config = {**_recipe("redis"), "networking": {"deny": "reset"}}
-    with Cluster(*_workload("cache", "redis:7", 6379), *CLIENT, policy, config=config, images=IMAGES) as cluster:
+    with Cluster(*_ready_workload("cache", "redis:7", 6379), *CLIENT, policy, config=config, images=IMAGES) as cluster:
         answer = httpx.get(f"{cluster.url('service/client')}/redis", timeout=20, trust_env=False)
         assert answer.status_code == 500
         assert "onnection" in cluster.logs("deployment/client")
@@ -120,7 +100,7 @@ def test_postgres() -> None:
     """asyncpg in one pod creates, inserts and selects in the real PostgreSQL, which sees the pod's own address."""
     _needs("postgres", at="usr/lib/postgresql/*/bin/postgres")
     env = {"POSTGRES_USER": "shop", "POSTGRES_PASSWORD": "it's beans", "POSTGRES_DB": "orders"}
-    manifests = _workload("db", "postgres:16", 5432, env=[{"name": k, "value": v} for k, v in env.items()])
+    manifests = _ready_workload("db", "postgres:16", 5432, env=[{"name": k, "value": v} for k, v in env.items()])
     with Cluster(*manifests, *CLIENT, config=_recipe("postgres"), images=IMAGES) as cluster:
         caller = cluster.get("pods", selector="app=client")[0]["status"]["podIP"]
         assert _get(cluster, "/postgres") == f"mocha {caller}"
@@ -136,7 +116,7 @@ def test_nginx() -> None:
         "metadata": {"name": "web"},
         "data": {"default.conf": conf, "index.html": "the menu"},
     }
-    manifests = _workload(
+    manifests = _ready_workload(
         "web",
         "nginx:1.25",
         80,

@@ -12,6 +12,8 @@ from aiohttp import web
 
 from minikube_py import Cluster
 
+from .manifests import Object, workload
+
 _SPEC = importlib.util.spec_from_file_location("user_apps", Path(__file__).parent / "apps.py")
 assert _SPEC is not None
 assert _SPEC.loader is not None
@@ -20,27 +22,8 @@ sys.modules["user_apps"] = apps
 _SPEC.loader.exec_module(apps)
 
 
-def _workload(name: str, port: int, replicas: int = 1) -> list[dict[str, Any]]:
-    labels = {"app": name}
-    container = {"name": name, "image": f"ghcr.io/acme/{name}:1.0", "ports": [{"containerPort": port}]}
-    return [
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": name},
-            "spec": {
-                "replicas": replicas,
-                "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-            },
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": name},
-            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": port}]},
-        },
-    ]
+def _acme(name: str, port: int, replicas: int = 1) -> list[Object]:
+    return workload(name, f"ghcr.io/acme/{name}:1.0", port, replicas=replicas, service_port=80)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +37,7 @@ def minicluster_images() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def cluster(minicluster_images: dict[str, Any]) -> Any:
-    manifests = [*_workload("web", 8080), *_workload("api", 8000, 2), *_workload("shout", 7000)]
+    manifests = [*_acme("web", 8080), *_acme("api", 8000, 2), *_acme("shout", 7000)]
     with Cluster(*manifests, images=minicluster_images) as running:
         yield running
 
@@ -85,7 +68,7 @@ def test_a_tcp_app_speaks_its_own_protocol(cluster: Cluster) -> None:
 def test_lifespan_shutdown_runs_at_the_end(no_leaks: None) -> None:
     """An ASGI app's shutdown handlers run when its pod ends."""
     apps.started.clear()
-    with Cluster(*_workload("api", 8000), images={"ghcr.io/acme/api:*": {"asgi": apps.create_api}}):
+    with Cluster(*_acme("api", 8000), images={"ghcr.io/acme/api:*": {"asgi": apps.create_api}}):
         assert apps.started == ["up"]
     assert apps.started == ["up", "down"]
 
@@ -106,7 +89,7 @@ def test_an_application_object_serves_one_cluster_after_another() -> None:
     app.add_subapp("/in", inner)
     for _ in range(2):
         with (
-            Cluster(*_workload("kiosk", 8000, replicas=2), images={"ghcr.io/acme/kiosk": app}) as cluster,
+            Cluster(*_acme("kiosk", 8000, 2), images={"ghcr.io/acme/kiosk": app}) as cluster,
             cluster.client(from_pod="deployment/kiosk") as http,
         ):
             assert http.get("http://kiosk/in/").text == "hello"

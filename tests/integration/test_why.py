@@ -18,6 +18,8 @@ from minikube_py.cluster.probing import Outcome
 from minikube_py.cluster.targets import UnknownTarget
 from minikube_py.cluster.why_answer import Hop, Why
 
+from .manifests import Object, workload
+
 SHOP = """
 apiVersion: v1
 kind: Namespace
@@ -34,34 +36,19 @@ _ALLOW_DNS = {
 }
 
 
-def workload(name: str, *, namespace: str = "shop", port: int = 8080, replicas: int = 1) -> list[dict[str, Any]]:
+def speaker(name: str, *, namespace: str = "shop", port: int = 8080, replicas: int = 1) -> list[Object]:
     """A Deployment that says who it is, and its Service on port 80."""
-    labels = {"app": name}
-    container = {
-        "name": name,
-        "image": "hashicorp/http-echo:1.0",
-        "args": [f"-listen=:{port}", f"-text={name}"],
-        "ports": [{"containerPort": port, "name": "http"}],
-    }
-    metadata = {"name": name, "namespace": namespace}
-    return [
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": metadata,
-            "spec": {
-                "replicas": replicas,
-                "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-            },
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": metadata,
-            "spec": {"selector": labels, "ports": [{"name": "web", "port": 80, "targetPort": port}]},
-        },
-    ]
+    args = [f"-listen=:{port}", f"-text={name}"]
+    return workload(
+        name,
+        "hashicorp/http-echo:1.0",
+        port,
+        namespace=namespace,
+        replicas=replicas,
+        service_port=80,
+        args=args,
+        ports=[{"containerPort": port, "name": "http"}],
+    )
 
 
 def policy(name: str, app: str | None, *, namespace: str = "shop", **spec: Any) -> dict[str, Any]:
@@ -80,8 +67,8 @@ def from_app(app: str, port: int = 8080) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[Cluster]:
-    objects = [*workload("web"), *workload("api", replicas=2), *workload("db", port=5432)]
-    with Cluster(SHOP, *objects, *workload("web", namespace="other")) as cluster:
+    objects = [*speaker("web"), *speaker("api", replicas=2), *speaker("db", port=5432)]
+    with Cluster(SHOP, *objects, *speaker("web", namespace="other")) as cluster:
         yield cluster
 
 
@@ -259,7 +246,7 @@ def test_the_matrix_is_what_connections_do(shop: Cluster, apply: Callable[..., N
 def test_other_ways_to_deny(deny: str) -> None:
     """`networking.deny`: held callers are connected and get nothing, reset ones are refused; the model agrees."""
     config = {"apiVersion": "minikube-py/v1alpha1", "kind": "Cluster", "networking": {"deny": deny}}
-    objects = [*workload("web"), *workload("db", port=5432), policy("closed", "db")]
+    objects = [*speaker("web"), *speaker("db", port=5432), policy("closed", "db")]
     with Cluster(SHOP, *objects, config=config) as cluster:
         why = cluster.why("web", "db", namespace="shop")
         assert (why.policies, why.agrees, why.exit_code) == (("shop/closed",), True, 1)
@@ -272,7 +259,7 @@ def test_other_ways_to_deny(deny: str) -> None:
 def test_a_cni_that_does_not_enforce(cni: str) -> None:
     """Policies are stored and nobody is denied; the cluster says so, and so does the walk."""
     config = {"apiVersion": "minikube-py/v1alpha1", "kind": "Cluster", "networking": {"cni": cni}}
-    objects = [*workload("web"), *workload("db", port=5432), policy("closed", "db")]
+    objects = [*speaker("web"), *speaker("db", port=5432), policy("closed", "db")]
     with Cluster(SHOP, *objects, config=config) as cluster:
         why = cluster.why("web", "db", namespace="shop")
         assert (why.exit_code, why.agrees) == (0, True)
