@@ -21,6 +21,7 @@ def checked(paths: tuple[str, ...], *, strict: bool) -> "tuple[list[Manifest], R
     Error handling: Failure with every error found, one a line (exit code 2); with `strict`, for warnings too.
     """
     from minikube_py.apimachinery import manifests
+    from minikube_py.ingress.advice import advise
     from minikube_py.kinds.check import check
     from minikube_py.kinds.registry import Registry
 
@@ -28,7 +29,9 @@ def checked(paths: tuple[str, ...], *, strict: bool) -> "tuple[list[Manifest], R
         loaded = manifests.load([located(path) for path in paths], stdin=sys.stdin if "-" in paths else None)
     except manifests.ManifestError as error:
         raise Failure(str(error), ExitCode.USAGE) from None
-    report = check(loaded, Registry())
+    registry = Registry()
+    advise(registry)
+    report = check(loaded, registry)
     errors = [str(problem) for problem in report.errors]
     if strict:
         errors += [f"{problem} (--strict)" for problem in report.warnings]

@@ -36,6 +36,7 @@ from minikube_py.controllers.start import reconcilers
 from minikube_py.coredns import server as coredns
 from minikube_py.images.catalog import Catalog
 from minikube_py.images.container import Main
+from minikube_py.ingress.advice import advise
 from minikube_py.ingress.flavors import flavor
 from minikube_py.kinds.clusterconfig import ApiServer, ClusterConfig
 from minikube_py.kube_proxy.server import KubeProxy
@@ -193,6 +194,7 @@ class Composition:
             seed=self.config.seed,
             toleration_seconds=self.config.api_server.default_toleration_seconds,
         )
+        advise(self.operations.registry, self.config.ingress.controllers)
         self._scope = TaskScope(f"cluster-{self.name}")
         self._on_stop("tasks", self._scope.close)
 

@@ -75,10 +75,16 @@ def check(manifests: Sequence[Manifest], registry: Registry) -> Report:
     """Check every manifest on its own; kinds defined by CustomResourceDefinitions among them are known."""
     errors: list[Problem] = []
     warnings: list[Problem] = []
+    own: Manifest | None = None
     defined = {(kind.api_version, kind.kind): kind for kind in (*_of_controllers(manifests), *_defined(manifests))}
     for manifest in manifests:
         if manifest.object.get("apiVersion") == clusterconfig.API_VERSION:
             errors.extend(manifest.problem(e.path, e.message) for e in clusterconfig.check(manifest.object))
+            if own is not None:
+                errors.append(
+                    manifest.problem("", f"there is one at {own.file}:{own.line} already, and can be one only")
+                )
+            own = manifest
             continue
         if for_kubectl(manifest.object):
             warnings.append(manifest.problem("", _KUSTOMIZE_HINT))
@@ -131,7 +137,7 @@ def _errors(manifest: Manifest, registry: Registry, defined: Mapping[tuple[str, 
     wrong = structural.check(kind.schema, obj) if kind is not None and kind.schema is not None else schema.check(obj)
     for error in wrong:
         if error.kind == "type":
-            yield manifest.problem(error.path, error.message + _advice(obj, error))
+            yield manifest.problem(error.path, error.message + _advice(manifest, error))
         else:
             hint = f', did you mean "{error.suggestion}"?' if error.suggestion else ""
             yield manifest.problem(error.path, f"unknown field{hint}")
@@ -140,9 +146,9 @@ def _errors(manifest: Manifest, registry: Registry, defined: Mapping[tuple[str, 
     yield from _semantic(manifest, kind)
 
 
-def _advice(obj: Object, error: schema.SchemaError) -> str:
+def _advice(manifest: Manifest, error: schema.SchemaError) -> str:
     """Return what to write instead, for the type errors that YAML itself lays as traps."""
-    value: Any = obj
+    value: Any = manifest.object
     for step in re.findall(r"[^.\[\]]+", error.path):
         if isinstance(value, list) and step.isdigit() and int(step) < len(value):
             value = value[int(step)]
@@ -151,7 +157,7 @@ def _advice(obj: Object, error: schema.SchemaError) -> str:
     if isinstance(value, bool) and error.message.endswith("of type string"):
         return ": YAML reads yes, no, on, off, y and n as true or false; put it in quotes"
     if isinstance(value, int | float) and error.message.endswith("of type string"):
-        return f': put it in quotes: "{value}"'
+        return f': put it in quotes: "{manifest.text_of(error.path) or value}"'
     if isinstance(value, str) and re.fullmatch(r"-?\d+", value) and "int" in error.message.rpartition(" ")[2]:
         return f": write {value} without quotes"
     return ""
@@ -177,6 +183,8 @@ def _known(registry: Registry, api_version: str, kind: str) -> Kind | None:
 def _unknown(registry: Registry, defined: Mapping[tuple[str, str], Kind], api_version: str, kind_name: str) -> str:
     text = f'no matches for kind "{kind_name}" in version "{api_version}"'
     every = [*registry.kinds(), *defined.values()]
+    if meta.group_of(api_version) == meta.group_of(clusterconfig.API_VERSION):
+        return f"{text}: use apiVersion: {clusterconfig.API_VERSION}, kind: Cluster"
     same = [k for k in every if k.kind == kind_name]
     removed = _REMOVED.get((api_version, kind_name))
     if removed and same:
@@ -213,6 +221,8 @@ def not_emulated(kind: Kind, obj: Object) -> Iterator[tuple[str, str]]:
     for pattern, why in kind.unsupported.items():
         if (path := next(values_at(obj, pattern), None)) is not None:
             yield path, f"is not emulated: {why}"
+    if kind.advice is not None:
+        yield from kind.advice(obj)
 
 
 _STEP = re.compile(r"([^.\[\]]+)|(\[\])")

@@ -1,6 +1,6 @@
 """What the API server has to know about a kind."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,8 @@ class Kind:
     """False: stored without effect; a manifest with one draws a warning."""
     unsupported: Mapping[str, str] = field(default_factory=dict)
     """Field path pattern (`spec.hostPID`, `[]` for any index, `path=value` for one value) → why it has no effect."""
+    advice: Callable[[Object], Iterable[tuple[str, str]]] | None = None
+    """More of that, (field path, sentence), by whoever reads the object."""
 
     @property
     def gvk(self) -> GVK:

@@ -15,6 +15,7 @@ from minikube_py.apimachinery import manifests as loading
 from minikube_py.apimachinery.meta import Object
 from minikube_py.cluster.local import LocalCluster
 from minikube_py.cluster.settings import settings
+from minikube_py.ingress.advice import advise
 from minikube_py.kinds import controllerkinds
 from minikube_py.kinds.check import check, for_kubectl
 from minikube_py.kinds.registry import Registry
@@ -49,6 +50,7 @@ class Session:
         self._strict = strict
         self._wait = wait
         self._registry = Registry()
+        advise(self._registry)
         documents = self.objects((*manifests, *((config,) if config is not None else ())))
         self.config, self._manifests = settings(documents, name=name, nodes=nodes, strict=strict)
         for kind in controllerkinds.kinds(self.config.ingress.controllers):
