@@ -25,6 +25,10 @@ EXTENSIONS = (".json", ".yaml", ".yml")
 _ALIAS_LIMIT = 1_000_000
 """Values that one document may unfold to through aliases; Go's reader has a like limit ("excessive aliasing")."""
 
+_DEPTH_LIMIT = 200
+"""Values within values; the schemas of CustomResourceDefinitions, the deepest that there are, have some 60."""
+_TOO_DEEP = f"is nested more than {_DEPTH_LIMIT} deep"
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -82,6 +86,10 @@ class Manifest:
     def line_of(self, path: str) -> int:
         """Return the line of a field; of the nearest parent that is there where the field itself is missing."""
         return self._source.line_of((*self._base, path))
+
+    def text_of(self, path: str) -> str | None:
+        """Return the text of a scalar field as it was written; None for any other field."""
+        return self._source.text_of((*self._base, path))
 
     def problem(self, path: str, message: str) -> Problem:
         """Return a problem with one field of this object."""
@@ -155,7 +163,10 @@ def _documents(text: str, file: str, problems: list[Problem]) -> Iterator[Manife
         try:
             value = source.read()
         except _Unreadable as error:
-            problems.append(Problem(file, error.line, "", error.what))
+            problems.append(Problem(file, error.line, "", error.what + source.advice(error.line)))
+            continue
+        if _deep(value):
+            problems.append(Problem(file, first_line, "", _TOO_DEEP))
             continue
         if value is None:
             continue
@@ -166,6 +177,19 @@ def _documents(text: str, file: str, problems: list[Problem]) -> Iterator[Manife
         yield from _unlist(value, file, source, ())
 
 
+def _deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEPTH_LIMIT):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
 def _a(value: Any) -> str:
     return "a list" if isinstance(value, list) else f"the plain value {value!r}"
 
@@ -173,8 +197,8 @@ def _a(value: Any) -> str:
 def _unlist(obj: Object, file: str, source: "_Source", base: tuple[str | int, ...]) -> Iterator[Manifest]:
     """Take `kind: List` (and `PodList`, …) apart, as kubectl does."""
     kind, items = obj.get("kind"), obj.get("items")
-    if isinstance(kind, str) and kind.endswith("List") and isinstance(items, list):
-        for index, item in enumerate(items):
+    if (isinstance(kind, str) and kind.endswith("List") and isinstance(items, list)) or (kind == "List" and not items):
+        for index, item in enumerate(items or ()):
             at = (*base, "items", index)
             if isinstance(item, dict):
                 yield from _unlist(item, file, source, at)
@@ -183,7 +207,6 @@ def _unlist(obj: Object, file: str, source: "_Source", base: tuple[str | int, ..
 
 
 _SEPARATOR = re.compile(r"^---[ \t]*(?:#.*)?$", re.MULTILINE)
-_NOTHING = re.compile(r"(?:\s*(?:[#%].*)?(?:\n|$))*")
 
 
 def _split(text: str) -> Iterator[tuple[int, str]]:
@@ -191,13 +214,17 @@ def _split(text: str) -> Iterator[tuple[int, str]]:
     line, start = 1, 0
     for separator in _SEPARATOR.finditer(text):
         body = text[start : separator.start()]
-        if not _NOTHING.fullmatch(body):
+        if not _nothing(body):
             yield line, body
         line += body.count("\n") + 1
         start = min(separator.end() + 1, len(text))
     body = text[start:]
-    if body and not _NOTHING.fullmatch(body):
+    if not _nothing(body):
         yield line, body
+
+
+def _nothing(body: str) -> bool:
+    return all(not line.strip() or line.lstrip()[0] in "#%" for line in body.split("\n"))
 
 
 class _Unreadable(Exception):
@@ -240,11 +267,12 @@ class _Source:
         if text.startswith("{"):
             try:
                 value = json.loads(text, object_pairs_hook=_unique)
-            except ValueError:
+            except (ValueError, RecursionError):
                 pass  # perhaps YAML in flow style, perhaps a duplicate: the reader below says where
             else:
                 return value
         try:
+            self._refuse_depth()
             self._compose()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
@@ -254,6 +282,22 @@ class _Source:
             raise _Unreadable(self._first_line, f"is not valid YAML: {error}") from None
         return None if self._node is None else _Constructor(self._first_line).construct(self._node)
 
+    def _refuse_depth(self) -> None:
+        """Count the levels before libyaml's composer descends: it recurses in C, and would end the process.
+
+        A level needs a bracket, or a column in some line; few texts have so many that it's worth to count.
+        """
+        if (
+            self._text.count("[") + self._text.count("{") <= _DEPTH_LIMIT
+            and max(map(len, self._text.split("\n"))) <= _DEPTH_LIMIT
+        ):
+            return
+        depth = 0
+        for event in yaml.parse(self._text, Loader=_BaseLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEPTH_LIMIT:
+                raise _Unreadable(self._first_line, _TOO_DEEP)
+
     def _compose(self) -> None:
         loader = _Loader(self._text.replace("\t", "  ") if self._text.lstrip().startswith("{") else self._text)
         try:
@@ -261,13 +305,27 @@ class _Source:
         finally:
             loader.dispose()
 
+    def advice(self, line: int) -> str:
+        """Return what to do about an error on a line, where it shows what the text is."""
+        if "{{" not in "".join(self._text.split("\n")[line - self._first_line :][:1]):
+            return ""
+        return "; this is a template: render it first, for Helm with: helm template CHART | mkpy up -f -"
+
+    def text_of(self, path: Sequence[str | int]) -> str | None:
+        """Return the text of a scalar as it was written."""
+        node, _ = self._find(path)
+        return node.value if isinstance(node, yaml.ScalarNode) else None
+
     def line_of(self, path: Sequence[str | int]) -> int:
         """Return the line of the field at a path; `a.b[0]` strings and plain keys may be mixed."""
+        return self._find(path)[1]
+
+    def _find(self, path: Sequence[str | int]) -> tuple[Any, int]:
         if self._node is None:
             try:
                 self._compose()
             except yaml.YAMLError:
-                return self._first_line
+                return None, self._first_line
         node, line = self._node, self._node.start_mark.line if self._node else 0
         for part in path:
             rest: str | int = part
@@ -275,7 +333,7 @@ class _Source:
                 node, mark, rest = _step(node, rest)
                 if mark is not None:
                     line = mark.line
-        return int(self._first_line + line)
+        return node, int(self._first_line + line)
 
 
 def _step(node: Any, path: str | int) -> tuple[Any, Any, str | int]:
@@ -393,7 +451,7 @@ class _Constructor:
 
     def _key(self, node: Any) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            raise _Unreadable(self._line(node), "a key must be text")
+            raise _Unreadable(self._line(node), "a key must be text, not a list or a mapping")
         key = _scalar(node)
         if isinstance(key, str):
             return key

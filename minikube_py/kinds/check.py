@@ -81,9 +81,7 @@ def check(manifests: Sequence[Manifest], registry: Registry) -> Report:
         if manifest.object.get("apiVersion") == clusterconfig.API_VERSION:
             errors.extend(manifest.problem(e.path, e.message) for e in clusterconfig.check(manifest.object))
             if own is not None:
-                errors.append(
-                    manifest.problem("", f"there is one at {own.file}:{own.line} already, and can be one only")
-                )
+                errors.append(manifest.problem("", f"there is one at {own.file}:{own.line}, and there can be one only"))
             own = manifest
             continue
         if for_kubectl(manifest.object):

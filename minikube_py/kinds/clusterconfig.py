@@ -146,6 +146,9 @@ def check(obj: Object) -> list[FieldError]:
     return errors
 
 
+_MACHINE = IPv4Address("127.0.0.1")
+
+
 class _Reader:
     """Takes typed values out of one mapping and remembers what is wrong with them."""
 
@@ -206,9 +209,14 @@ class _Reader:
             self._errors.append(invalid_value(self.at(key), value, f"must be an IPv4 network: {error}"))
             return None
         if not network.is_loopback:
-            stands = f"127.{value.split('.', 1)[1]}" if value.startswith("10.") else "127.244.0.0/16"
+            stands = (
+                f"127.{value.split('.', 1)[1]}" if value.startswith("10.") and value[3] != "0" else "127.244.0.0/16"
+            )
             why = f"must lie in 127.0.0.0/8, because every address is a socket on the loopback interface (try {stands})"
             self._errors.append(invalid_value(self.at(key), value, why))
+            return None
+        if _MACHINE in network:
+            self._errors.append(invalid_value(self.at(key), value, f"must not have {_MACHINE} in it: this machine's"))
             return None
         if network.prefixlen > longest:
             self._errors.append(invalid_value(self.at(key), value, f"is too small: the prefix must be ≤ /{longest}"))

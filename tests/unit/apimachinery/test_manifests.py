@@ -145,6 +145,34 @@ def test_a_bomb_of_aliases_is_refused() -> None:
         parse("\n".join(lines))
 
 
+@pytest.mark.parametrize("depth", [300, 100_000])
+@pytest.mark.parametrize("form", ["yaml", "json", "sequences"])
+def test_what_is_nested_too_deeply_is_refused(form: str, depth: int) -> None:
+    """As a mistake of the file, not one of ours: later code walks down by recursion."""
+    lists = "- " * depth if form == "sequences" else "[" * depth + "]" * depth
+    with pytest.raises(ManifestError, match="-:1: is nested more than 200 deep"):
+        parse(f'{{"v": {lists}}}' if form == "json" else f"v:\n {lists}")
+
+
+def test_blank_lines_between_comments_cost_nothing() -> None:
+    """A long foreword is passed over; looking for its end once took twice as long with each line."""
+    [manifest] = parse("# foreword\n\n" * 500 + "kind: Pod\n")
+    assert manifest.line == 1001
+    assert parse("# only\n\n" * 500 + "---\n\n") == []
+
+
+@pytest.mark.parametrize("text", ["name: {{ .Values.name }}", "{{- if .Values.on }}\nkind: Pod\n{{- end }}"])
+def test_templates_are_told_to_be_rendered(text: str) -> None:
+    """Charts are no manifests yet."""
+    with pytest.raises(ManifestError, match="helm template CHART"):
+        parse(text)
+
+
+def test_an_empty_list_holds_nothing() -> None:
+    """Whether it has no items or none in them."""
+    assert parse("apiVersion: v1\nkind: List\n---\napiVersion: v1\nkind: List\nitems: []\n") == []
+
+
 def test_a_report_has_no_truth_value() -> None:
     """Whether warnings count is the caller's decision."""
     with pytest.raises(TypeError):

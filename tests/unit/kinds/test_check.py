@@ -123,6 +123,16 @@ def test_our_own_document_is_checked_too() -> None:
     assert errors == ['app.yaml:3: Cluster: nods: unknown field, did you mean "nodes"?']
 
 
+def test_one_document_of_ours_can_be_there() -> None:
+    """The second is told where the first is; another version is told ours."""
+    head = "apiVersion: minikube-py/v1alpha1\nkind: Cluster\n"
+    assert report(f"{head}---\n{head}")[0] == [
+        "app.yaml:4: Cluster: there is one at app.yaml:1, and there can be one only"
+    ]
+    [error] = report("apiVersion: minikube-py/v2\nkind: Cluster\n")[0]
+    assert error.endswith("use apiVersion: minikube-py/v1alpha1, kind: Cluster")
+
+
 def test_patterns_find_fields() -> None:
     """`[]` is any index, `=` a value; what is false or empty counts as absent."""
     obj: Object = {"spec": {"ports": [{"protocol": "TCP"}, {"protocol": "SCTP"}], "a": False, "b": {}}}
@@ -170,6 +180,7 @@ def test_any_json_is_checked_without_failing(kind: Any, body: Object) -> None:
         pytest.param(
             "metadata: {name: a, labels: {x: 8}}", 'put it in quotes: "8"', id="a number where text is wanted"
         ),
+        pytest.param("metadata: {name: a, labels: {x: 1.10}}", 'put it in quotes: "1.10"', id="as it was written"),
         pytest.param(
             'metadata: {name: a}\nspec: {ports: [{port: "80"}]}', "write 80 without quotes", id="a quoted port"
         ),

@@ -49,6 +49,8 @@ def test_everything_can_be_said() -> None:
         ({"nodes": [{"role": "worker"}]}, "must have one control-plane, has 0"),
         ({"name": "My Cluster"}, "a lowercase RFC 1123 label must consist of"),
         ({"networking": {"podSubnet": "10.244.0.0/16"}}, "must lie in 127.0.0.0/8"),
+        ({"networking": {"podSubnet": "10.0.0.0/8"}}, "(try 127.244.0.0/16)"),
+        ({"networking": {"podSubnet": "127.0.0.0/8"}}, "must not have 127.0.0.1 in it"),
         ({"networking": {"podSubnt": "x"}}, 'networking.podSubnt: unknown field, did you mean "podSubnet"?'),
         (
             {"networking": {"podSubnet": "127.1.0.0/16", "serviceSubnet": "127.1.1.0/24"}},
