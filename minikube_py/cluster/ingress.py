@@ -10,7 +10,7 @@ from typing import Any
 
 from minikube_py.aiokit.clock import Clock
 from minikube_py.apimachinery import meta
-from minikube_py.apimachinery.meta import Object
+from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client import API
 from minikube_py.client.reconcile import Agent as ReconcilerAgent
 from minikube_py.images.container import Main
@@ -22,7 +22,7 @@ from minikube_py.ingress.gateway import server as gateway_server
 from minikube_py.ingress.gateway.agent import GatewayReconciler
 from minikube_py.ingress.tls.certificates import CertificateAuthority
 
-__all__ = ["addresses", "agents", "gateway_class", "objects", "programs"]
+__all__ = ["absent", "addresses", "agents", "answers", "gateway_class", "objects", "programs"]
 
 
 def objects(name: str, *, default: bool, replicas: int = 1) -> list[Object]:
@@ -111,6 +111,25 @@ def addresses(api: API, it: Flavor) -> list[str]:
     return [entry.get("ip") or entry.get("hostname", "") for entry in entries or ()]
 
 
+def answers(api: API, service: Key) -> bool:
+    """Tell whether somebody is behind a Service; pods that end go on where there are no others (KEP-1669)."""
+    for each in api.list("endpointslices.discovery.k8s.io", service.namespace):
+        if meta.labels(each).get("kubernetes.io/service-name") == service.name:
+            states = [endpoint.get("conditions") or {} for endpoint in each.get("endpoints") or ()]
+            if any(state.get("serving", state.get("ready", True)) for state in states):
+                return True
+    return False
+
+
+def absent(api: API, it: Flavor) -> str:
+    """Return why no pod of a controller runs; "" while one does, or is on its way."""
+    workload = api.get("deployments.apps", it.workload, it.namespace)
+    if (workload is not None and meta.spec(workload).get("replicas")) or answers(api, Key(it.namespace, it.service)):
+        return ""
+    where = f"deployment {it.namespace}/{it.workload}"
+    return f"{where} of the controller {it.name} " + ("does not exist" if workload is None else "has 0 replicas")
+
+
 def gateway_class() -> Object:
     """Return the class of Gateways that is there from the start."""
     return {
@@ -134,7 +153,15 @@ def agents(names: Sequence[str], api: API, clock: Clock) -> list[Agent | Reconci
     return [
         *(ReconcilerAgent(each, api, clock) for each in custom),
         *(
-            Agent(api, clock, partial(addresses, api, each), flavor=each, reports_orphans=index == 0, running=running)
+            Agent(
+                api,
+                clock,
+                partial(addresses, api, each),
+                flavor=each,
+                reports_orphans=index == 0,
+                running=running,
+                absent=partial(absent, api, each),
+            )
             for index, each in enumerate(flavors)
         ),
         ReconcilerAgent(GatewayReconciler(), api, clock),

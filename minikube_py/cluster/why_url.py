@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key
+from minikube_py.cluster.ingress import answers
 from minikube_py.cluster.probing import Outcome, Probe
 from minikube_py.cluster.targets import UnknownTarget
 from minikube_py.cluster.why import hops_from
@@ -25,7 +26,7 @@ from minikube_py.cluster.why_answer import Hop, Why
 from minikube_py.cni.types import Flow
 from minikube_py.ingress.explain import Walk, explain, farthest
 from minikube_py.ingress.flavors import flavor
-from minikube_py.ingress.rules.sources import GATEWAY_CLASSES, GATEWAY_RESOURCES, GATEWAYS, RESOURCES, SLICES, Sources
+from minikube_py.ingress.rules.sources import GATEWAY_CLASSES, GATEWAY_RESOURCES, GATEWAYS, RESOURCES, Sources
 
 if TYPE_CHECKING:
     from minikube_py.cluster.local import LocalCluster
@@ -162,13 +163,8 @@ def _pods(cluster: "LocalCluster", walk: Walk) -> Iterable[meta.Object]:
 
 def _nobody(cluster: "LocalCluster", walk: Walk) -> Hop | None:
     """Return what fails if no pod of the controller answers: nothing decides about the request."""
-    if walk.service is None:
+    if walk.service is None or answers(cluster.operations, walk.service):
         return None
-    for each in cluster.operations.list(SLICES, walk.service.namespace):
-        if meta.labels(each).get("kubernetes.io/service-name") == walk.service.name:
-            states = [endpoint.get("conditions") or {} for endpoint in each.get("endpoints") or ()]
-            if any(state.get("serving", state.get("ready", True)) for state in states):
-                return None  # pods that end go on answering where there are no others (KEP-1669)
     pods = [meta.name(pod) for pod in _pods(cluster, walk)]
     why = f"not ready: {', '.join(pods)}" if pods else "it has no pod"
     text = f"nobody answers at Service {walk.service}: the controller {walk.controller} doesn't run ({why})"

@@ -10,7 +10,7 @@ from minikube_py.aiokit.clock import Clock
 from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Key, Object
-from minikube_py.client import API, Action, Emit, Event, UpdateStatus, View
+from minikube_py.client import API, Action, Change, Emit, Event, UpdateStatus, View
 from minikube_py.client import Agent as ReconcilerAgent
 from minikube_py.ingress.flavors.flavor import Flavor
 from minikube_py.ingress.flavors.nginx import FLAVOR as NGINX
@@ -20,16 +20,27 @@ from minikube_py.ingress.rules.classes import claim
 from minikube_py.ingress.rules.compile import compile_rules, tls_hosts
 from minikube_py.ingress.rules.incremental import Incremental
 from minikube_py.ingress.rules.rules import Rules
-from minikube_py.ingress.rules.sources import CONFIG_MAPS, INGRESS_CLASSES, INGRESSES, SECRETS, SERVICES, Sources
+from minikube_py.ingress.rules.sources import (
+    CONFIG_MAPS,
+    INGRESS_CLASSES,
+    INGRESSES,
+    SECRETS,
+    SERVICES,
+    SLICES,
+    Sources,
+)
 from minikube_py.ingress.tls.certificates import pair_of
 
 __all__ = ["Agent", "IngressReconciler", "ResourceReconciler"]
+
+DEPLOYMENTS = "deployments.apps"
 
 
 class IngressReconciler:
     """Decides status and Events of one Ingress from all of them.
 
-    `addresses()` are those of the controller's LoadBalancer Service; none yet: the status stays as it is.
+    `addresses()` are those of the controller's LoadBalancer Service; none yet: the status stays as it is. `absent()`
+    says why no pod of the controller runs, nor will soon; "" while one does.
     """
 
     name = "nginx-ingress-controller"
@@ -41,8 +52,10 @@ class IngressReconciler:
         *,
         reports_orphans: bool = True,
         running: frozenset[str] | None = None,
+        absent: Callable[[], str] = str,
     ) -> None:
         self._flavor = flavor or NGINX
+        self._absent = absent
         self._controller = flavor.controller if flavor else ""
         self._running = running
         if flavor is not None:
@@ -56,12 +69,27 @@ class IngressReconciler:
         self._told: dict[Key, frozenset[tuple[str, str, str]]] = {}
         inputs = (INGRESSES, INGRESS_CLASSES, SERVICES, SECRETS, CONFIG_MAPS, *self._flavor.resources)
         self.watches = dict.fromkeys(inputs, self._changed)
+        if flavor is not None:
+            self.watches |= {DEPLOYMENTS: self._workload_changed, SLICES: self._pods_changed}
 
     # Which Ingresses an event makes dirty
 
     def _changed(self, event: Event, view: View) -> Iterable[Key]:
         self._sources.apply(event)
         return {*self._rules.changed(event), *self._concerned(event, self._rules.known)}
+
+    def _workload_changed(self, event: Event, view: View) -> Iterable[Key]:
+        """Return all Ingresses when the controller is scaled, made or deleted."""
+        if event.key != (self._flavor.namespace, self._flavor.workload):
+            return ()
+        replicas = [meta.spec(each).get("replicas") for each in (event.old, event.object) if each is not None]
+        return self._sources.all(INGRESSES) if len(set(replicas)) > 1 or event.change is not Change.MODIFIED else ()
+
+    def _pods_changed(self, event: Event, view: View) -> Iterable[Key]:
+        """Return all Ingresses when the pods behind the controller's Service change."""
+        service = meta.labels(event.object).get("kubernetes.io/service-name")
+        mine = (meta.namespace(event.object), service) == (self._flavor.namespace, self._flavor.service)
+        return self._sources.all(INGRESSES) if mine else ()
 
     def _concerned(self, event: Event, rules: Rules) -> Iterable[Key]:
         """Return the Ingresses that a Service or a certificate matters to, whatever their rules."""
@@ -85,7 +113,9 @@ class IngressReconciler:
         events: list[tuple[str, str, str]] = []
         actions: list[Action] = []
         status: Object = {"loadBalancer": {}}
-        if key in rules.served:
+        if key in rules.served and (why := self._absent()):
+            events.append(("Warning", "NotServed", f"no controller serves this Ingress: {why}"))
+        elif key in rules.served:
             if addresses := self._addresses():
                 status["loadBalancer"]["ingress"] = [
                     {"ip": each} if each[:1].isdigit() else {"hostname": each} for each in addresses
@@ -206,11 +236,14 @@ class Agent:
         flavor: Flavor | None = NGINX,
         reports_orphans: bool = True,
         running: frozenset[str] | None = None,
+        absent: Callable[[], str] = str,
     ) -> None:
         """`flavor=None` serves nothing and only tells of Ingresses that nobody serves; `running` are the controllers
         that do (None: not known, an Ingress of another class is left alone).
         """
-        self.reconciler = IngressReconciler(flavor, addresses, reports_orphans=reports_orphans, running=running)
+        self.reconciler = IngressReconciler(
+            flavor, addresses, reports_orphans=reports_orphans, running=running, absent=absent
+        )
         self._agent = ReconcilerAgent(self.reconciler, api, clock)
 
     @property

@@ -164,10 +164,15 @@ def test_without_a_pod_of_the_controller_nobody_answers() -> None:
         cluster.wait_gone(f"pod/{pod['metadata']['name']}", namespace="ingress-nginx")
         why = cluster.why("outside", url)
         assert (why.exit_code, why.agrees, why.because.endswith("(it has no pod)")) == (1, True, True)
+        assert not cluster.get("ingress/shop")["status"]["loadBalancer"]
+        told = [each["message"] for each in cluster.get("events") if each["reason"] == "NotServed"]
+        assert [each.rpartition(" of ")[2] for each in told] == ["the controller nginx has 0 replicas"]
         assert why.fix == (f"kubectl scale -n ingress-nginx {controller} --replicas=1",)
         cluster.scale(controller, 1, namespace="ingress-nginx")
         cluster.wait(controller, ready=1, namespace="ingress-nginx")
         assert cluster.why("outside", url).exit_code == 0
+        cluster.settle()
+        assert cluster.get("ingress/shop")["status"]["loadBalancer"]["ingress"]
 
 
 @pytest.mark.slow

@@ -156,7 +156,7 @@ class _Listeners:
             scope=self.scope,
             write=self._container.write,
             https_port=self.https_port,
-            style=Style(hsts=False),
+            style=Style(server="", hsts=False),
             port=port,
         )
         proxy.requests = self.requests

@@ -54,6 +54,51 @@ async def test_a_host_name_is_written_as_such() -> None:
     assert status(api)["loadBalancer"]["ingress"] == [{"hostname": "lb.test"}]
 
 
+async def test_without_a_pod_of_the_controller_the_address_goes() -> None:
+    """Its Deployment, scaled to 0, takes the address away with a warning; scaled up, it comes back."""
+    clock = VirtualClock()
+    api = Operations(clock, seed=1)
+    scope = TaskScope("test")
+    workload = api.create(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "ingress-nginx-controller", "namespace": "ingress-nginx"},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": {"a": "b"}},
+                "template": {
+                    "metadata": {"labels": {"a": "b"}},
+                    "spec": {"containers": [{"name": "c", "image": "controller"}]},
+                },
+            },
+        }
+    )
+
+    def absent() -> str:
+        found = api.get("deployments.apps", "ingress-nginx-controller", "ingress-nginx")
+        return "" if found and found["spec"]["replicas"] else "it has 0 replicas"
+
+    agent = Agent(api, clock, lambda: ["127.200.0.1"], absent=absent)
+    agent.start(scope)
+    for each in (ingress_class(), service("web"), ingress("i", {"a.test": [path("web")]})):
+        api.create(each)
+    await clock.advance(1)
+    for replicas in (0, 1):
+        api.update(
+            {
+                **workload,
+                "metadata": {**workload["metadata"], "resourceVersion": ""},
+                "spec": {**workload["spec"], "replicas": replicas},
+            }
+        )
+        await clock.advance(1)
+        assert bool(status(api)["loadBalancer"]) == bool(replicas)
+    assert ("Warning", "NotServed", "no controller serves this Ingress: it has 0 replicas") in events(api)
+    agent.stop()
+    await scope.close()
+
+
 async def test_an_ingress_that_nobody_serves_says_so() -> None:
     """Without a class there is no address, and a warning says what to do."""
     api = await settled(ingress_class(), ingress("i", {"a.test": [path("web")]}, class_name=None))
