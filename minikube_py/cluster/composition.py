@@ -42,6 +42,7 @@ from minikube_py.kinds.clusterconfig import ApiServer, ClusterConfig
 from minikube_py.kube_proxy.server import KubeProxy
 from minikube_py.kubelet.agent import Kubelet
 from minikube_py.kubelet.lag import watch_loop
+from minikube_py.kubelet.node import Registration
 from minikube_py.kubelet.provisioner import Provisioner
 from minikube_py.kubelet.runtime import KubeletRuntime
 from minikube_py.networkpolicy.agent import POLICIES, PolicyGate
@@ -275,7 +276,13 @@ class Composition:
         return Kubelet(
             self.operations,
             self._clock,
-            node=name,
+            Registration(
+                name=name,
+                control_plane=index == 0,
+                tainted=index == 0 and self.config.nodes > 1,
+                given=meta.status(node).get("capacity") or {} if node else {},
+                version=f"v{self._version}",
+            ),
             index=index,
             addresses=self.addresses,
             fabric=self.fabric,
@@ -286,11 +293,7 @@ class Composition:
             host_resolv_conf=self._host_resolv_conf,
             identity=_Identity(self),
             cluster_domain=self.config.dns.domain,
-            control_plane=index == 0,
-            tainted=index == 0 and self.config.nodes > 1,
-            capacity=meta.status(node).get("capacity") if node else None,
             pool=pool,
-            version=f"v{self._version}",
         )
 
     def _install_addons(self) -> None:

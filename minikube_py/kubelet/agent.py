@@ -7,8 +7,6 @@ counted by the scheduler but nothing is throttled.
 import asyncio
 import contextvars
 import logging
-import shutil
-import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,7 +30,7 @@ from minikube_py.images.catalog import Catalog
 from minikube_py.kubelet import output
 from minikube_py.kubelet.environment import service_variables
 from minikube_py.kubelet.network import Announcer, Identity, Network
-from minikube_py.kubelet.node import CAPACITY, VERSION, node_object
+from minikube_py.kubelet.node import Registration, node_object
 from minikube_py.kubelet.node_status import register, renew_lease
 from minikube_py.kubelet.pod_worker import PodWorker
 
@@ -45,9 +43,6 @@ _BATCH = 64
 
 _EVENTS = 50
 """Event objects written per turn of the loop, once pods don't need it."""
-
-MakeResolver = Callable[[ResolvConf, Mapping[str, Sequence[str]], str], Resolver]
-"""(resolv.conf, hosts, the pod's address) → its resolver."""
 
 
 async def _at_once() -> None:
@@ -65,52 +60,42 @@ class Kubelet:
         self,
         api: API,
         clock: Clock,
+        registration: Registration,
         *,
-        node: str,
         index: int,
         addresses: Addresses,
         fabric: Network,
         catalog: Catalog,
+        state_dir: Callable[[], Path],
         gate: Announcer | None = None,
         published: Callable[[], Awaitable[None]] = _at_once,
-        state_dir: Path | Callable[[], Path] | None = None,
         cluster_domain: str = "cluster.local",
-        control_plane: bool = False,
-        tainted: bool | None = None,
-        capacity: Mapping[str, str] | None = None,
         pool: Pool | None = None,
-        resolver: MakeResolver | None = None,
         host_resolv_conf: ResolvConf | None = None,
-        labels: Mapping[str, str] | None = None,
         identity: Identity | None = None,
-        version: str = VERSION,
     ) -> None:
+        """`index` is the node's place in the ranges of `addresses`; `state_dir` is asked once a folder is needed."""
         self.api = api
         self.clock = clock
-        self.node = node
+        self.node = registration.name
         self.addresses = addresses
         self.fabric = fabric
         self.catalog = catalog
         self.gate = gate
         self.published = published
+        self.state_dir = state_dir
         self.cluster_domain = cluster_domain
         self.ip = addresses.node_ip(index)
         self.pod_cidr = addresses.pod_cidr(index)
         self.pool = pool or Pool(self.pod_cidr, (str(self.pod_cidr[1]),))
-        self.capacity = {**CAPACITY, **(capacity or {})}
+        self.capacity = registration.capacity
         self.host_resolv_conf = host_resolv_conf
         self.workers: dict[str, PodWorker] = {}
         """By pod uid: a replaced pod of a StatefulSet has its predecessor's name."""
         self._by_key: dict[Key, str] = {}
-        self._control_plane = control_plane
-        self._tainted = control_plane if tainted is None else tainted
-        self._labels = dict(labels or {})
-        self._version = version
-        self._given_state_dir = state_dir
-        self._made_state_dir: Path | None = None
-        self._resolver = resolver
+        self._registration = registration
         self.identity = identity
-        self._recorder = Recorder(api, clock, "kubelet", node)
+        self._recorder = Recorder(api, clock, "kubelet", self.node)
         self._events: deque[tuple[Object, str, str, str, str]] = deque()
         self._has_events = asyncio.Event()
         self._dirty: dict[str, Object | None] = {}
@@ -119,7 +104,7 @@ class Kubelet:
         self._service_env: dict[tuple[str, bool], dict[str, str]] = {}
         self._selectors: dict[str, list[tuple[Selector, Object]]] | None = None
         self._files_changed: set[str] = set()
-        self._scope = TaskScope(f"kubelet {node}")
+        self._scope = TaskScope(f"kubelet {self.node}")
         self._subscription: Subscription | None = None
         self._namespace: Any = None
         self._routes_output = False
@@ -143,17 +128,7 @@ class Kubelet:
         self._routes_output = True
 
     def _register(self) -> None:
-        node = node_object(
-            self.node,
-            self.ip,
-            str(self.pod_cidr),
-            self.clock.now(),
-            control_plane=self._control_plane,
-            tainted=self._tainted,
-            capacity=self.capacity,
-            version=self._version,
-        )
-        node["metadata"]["labels"].update(self._labels)
+        node = node_object(self._registration, self.ip, str(self.pod_cidr), self.clock.now())
         if (stored := register(self.api, node)) is not None:
             self.record(stored, "Normal", "Starting", "Starting kubelet.", "")
             self.record(stored, "Normal", "NodeReady", f"Node {self.node} status is now: NodeReady", "")
@@ -184,24 +159,11 @@ class Kubelet:
             self._routes_output = False
             output.uninstall()
             environ.uninstall()
-        if self._made_state_dir:
-            shutil.rmtree(self._made_state_dir, ignore_errors=True)
-            self._made_state_dir = None
 
     # What workers ask for
 
-    @property
-    def state_dir(self) -> Path:
-        """Where folders go; made on first use when the cluster gave none."""
-        if self._given_state_dir is not None:
-            return self._given_state_dir() if callable(self._given_state_dir) else self._given_state_dir
-        if self._made_state_dir is None:
-            self._made_state_dir = Path(tempfile.mkdtemp(prefix=f"minikube-py-{self.node}-"))
-        return self._made_state_dir
-
     def resolver(self, conf: ResolvConf, hosts: Mapping[str, Sequence[str]], source: str) -> Resolver:
-        if self._resolver:
-            return self._resolver(conf, hosts, source)
+        """Return the libc resolver of a pod, or the node, at the address `source`."""
         return StubResolver(conf, hosts, source=source, real_port=self._real_port, clock=self.clock)
 
     def _real_port(self, address: str, port: int) -> int:

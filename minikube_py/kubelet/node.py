@@ -6,16 +6,19 @@ Leaves out: images, volumes.
 """
 
 import uuid
+from collections.abc import Mapping
+
+from msgspec import Struct
 
 from minikube_py.aiokit.clock import rfc3339, rfc3339_micro
 from minikube_py.apimachinery.meta import Object
 
-__all__ = ["CAPACITY", "LEASE_SECONDS", "VERSION", "lease_object", "node_object"]
+__all__ = ["LEASE_SECONDS", "Registration", "lease_object", "node_object"]
 
-VERSION = "v1.32.4"
+_VERSION = "v1.32.4"
 """What `kubectl get nodes` shows; the API version that we follow."""
 
-CAPACITY = {"cpu": "8", "ephemeral-storage": "100Gi", "hugepages-2Mi": "0", "memory": "32Gi", "pods": "250"}
+_CAPACITY = {"cpu": "8", "ephemeral-storage": "100Gi", "hugepages-2Mi": "0", "memory": "32Gi", "pods": "250"}
 """Capacity and allocatable of a node; 250 pods, because its pod range 127.244.i.0/24 has 254 addresses."""
 
 LEASE_SECONDS = 40
@@ -32,21 +35,29 @@ _HEALTHY = (
 _MACHINES = uuid.UUID("6d6b7079-0000-4000-8000-000000000000")
 
 
-def node_object(
-    name: str,
-    ip: str,
-    pod_cidr: str,
-    now: float,
-    *,
-    control_plane: bool,
-    tainted: bool,
-    capacity: dict[str, str],
-    version: str = VERSION,
-) -> Object:
+class Registration(Struct, frozen=True, kw_only=True):
+    """What a kubelet says of its node when it registers it."""
+
+    name: str
+    control_plane: bool = False
+    tainted: bool = False
+    """Whether the control plane keeps ordinary pods away."""
+    given: Mapping[str, str] = {}
+    """Capacity that differs from the usual."""
+    version: str = _VERSION
+
+    @property
+    def capacity(self) -> dict[str, str]:
+        """What pods may ask for together."""
+        return {**_CAPACITY, **self.given}
+
+
+def node_object(registration: Registration, ip: str, pod_cidr: str, now: float) -> Object:
     """Return a node as kind and kubeadm set it up.
 
     Source: https://kubernetes.io/docs/reference/labels-annotations-taints/
     """
+    name, version, capacity = registration.name, registration.version, registration.capacity
     labels = {
         "beta.kubernetes.io/arch": "amd64",
         "beta.kubernetes.io/os": "linux",
@@ -55,10 +66,10 @@ def node_object(
         "kubernetes.io/os": "linux",
     }
     spec: Object = {"podCIDR": pod_cidr, "podCIDRs": [pod_cidr], "providerID": f"minikube-py://{name}"}
-    if control_plane:
+    if registration.control_plane:
         labels["node-role.kubernetes.io/control-plane"] = ""
         labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
-    if tainted:
+    if registration.tainted:
         spec["taints"] = [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
     time = rfc3339(now)
     return {
@@ -69,7 +80,7 @@ def node_object(
         "status": {
             "addresses": [{"type": "InternalIP", "address": ip}, {"type": "Hostname", "address": name}],
             "allocatable": dict(capacity),
-            "capacity": dict(capacity),
+            "capacity": capacity,
             "conditions": [
                 {
                     "type": kind,

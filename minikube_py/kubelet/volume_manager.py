@@ -43,7 +43,7 @@ class VolumeManager:
         self._key = meta.key(pod)
         self._tokens: dict[tuple[int, str], tuple[float, str]] = {}
         """(seconds, audience) → when to ask for another one, token."""
-        self.folders = PodFolders(lambda: kubelet.state_dir, uid=meta.uid(pod), node=kubelet.node)
+        self.folders = PodFolders(kubelet.state_dir, uid=meta.uid(pod), node=kubelet.node)
 
     @property
     def used(self) -> bool:
