@@ -13,6 +13,7 @@ from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
 from minikube_py.cluster.gateway_problems import gateway_problems
+from minikube_py.cluster.workload_problems import last_event, not_there, workload_problems
 
 __all__ = ["Problem", "problems"]
 
@@ -40,8 +41,9 @@ def problems(view: View, listening: Ports = lambda ip, protocol: None) -> list[P
     `listening(pod IP, protocol)` tells on which ports a pod listens (`cni.sockdiag.Listening.ports`), None if that is
     unknown: then what its containers declare has to do.
     """
-    gateways = (Problem(code, _about(obj), text) for code, obj, text in gateway_problems(view))
-    found = [*_pods(view), *_services(view, listening), *_ingresses(view), *gateways]
+    others = (*workload_problems(view), *gateway_problems(view))
+    elsewhere = (Problem(code, _about(obj), text) for code, obj, text in others)
+    found = [*_pods(view), *_services(view, listening), *_ingresses(view), *elsewhere]
     return sorted(found, key=lambda problem: (problem.code, problem.about))
 
 
@@ -105,18 +107,8 @@ def _not_begun(view: View, pod: Object) -> Iterator[Problem]:
     elif not node and scheduler != _SCHEDULER:
         text = f'spec.schedulerName "{scheduler}": no such scheduler runs here, so nobody binds it to a node'
         yield Problem("MK114", _about(pod), f"{text}. Fix: leave it out")
-    elif event := _event(view, pod, "FailedMount") or _event(view, pod, "FailedCreatePodSandBox"):
+    elif event := last_event(view, pod, "FailedMount") or last_event(view, pod, "FailedCreatePodSandBox"):
         yield Problem("MK114", _about(pod), f"can't start: {event['message']}")
-
-
-def _event(view: View, pod: Object, reason: str) -> Object | None:
-    """Return the last event about a pod with this reason."""
-    events = [
-        event
-        for event in view.list("events", meta.namespace(pod))
-        if event.get("reason") == reason and event["involvedObject"].get("uid") == meta.uid(pod)
-    ]
-    return events[-1] if events else None
 
 
 def _ready(pod: Object) -> bool:
@@ -151,6 +143,8 @@ def _external_ips(service: Object) -> Iterator[Problem]:
 
 def _selects_nothing(view: View, service: Object, selector: Mapping[str, str]) -> str:
     wanted = ",".join(f"{k}={v}" for k, v in selector.items())
+    if absent := not_there(view, meta.namespace(service), selector):
+        return f"selects {wanted}; {absent}"
     matching = Selector.from_map(selector)
     if elsewhere := sorted({meta.namespace(pod) for pod in view.list("pods", None, matching)}):
         return (

@@ -1,0 +1,80 @@
+"""Why pods don't come to be at all, and claims not to a volume: what only events of other objects tell."""
+
+from collections.abc import Iterator, Mapping
+
+from minikube_py.apimachinery import meta
+from minikube_py.apimachinery.labels import Selector
+from minikube_py.apimachinery.meta import Object
+from minikube_py.client.api import View
+
+__all__ = ["Finding", "last_event", "not_there", "workload_problems"]
+
+Finding = tuple[str, Object, str]
+"""Code, object, text."""
+
+_WORKLOADS = ("deployments.apps", "statefulsets.apps", "daemonsets.apps", "replicasets.apps")
+
+
+def workload_problems(view: View) -> Iterator[Finding]:
+    """Yield workloads whose pods the API server refuses, and claims that wait for a volume."""
+    for resource in (*_WORKLOADS[1:], "jobs.batch"):
+        for owner in view.list(resource):
+            if _lacks_pods(owner) and (event := last_event(view, owner, "FailedCreate")) is not None:
+                yield "MK115", owner, f"can't create its pods: {event['message']}{_account_fix(event['message'])}"
+    for claim in view.list("persistentvolumeclaims"):
+        if meta.status(claim).get("phase") == "Bound" or meta.terminating(claim):
+            continue
+        for reason in ("ProvisioningFailed", "FailedBinding"):
+            if (event := last_event(view, claim, reason)) is not None:
+                yield "MK116", claim, f"has no volume: {event['message']}{_class_fix(view, claim)}"
+                break
+
+
+def last_event(view: View, obj: Object, reason: str) -> Object | None:
+    """Return the last event about an object with this reason."""
+    events = [
+        event
+        for event in view.list("events", meta.namespace(obj))
+        if event.get("reason") == reason and event["involvedObject"].get("uid") == meta.uid(obj)
+    ]
+    return events[-1] if events else None
+
+
+def _lacks_pods(owner: Object) -> bool:
+    spec, status = meta.spec(owner), meta.status(owner)
+    if owner["kind"] == "DaemonSet":
+        return bool(status.get("desiredNumberScheduled", 0) > status.get("currentNumberScheduled", 0))
+    if owner["kind"] == "Job":
+        ended = any(c["type"] in ("Complete", "Failed") for c in status.get("conditions") or ())
+        return not ended and not status.get("active") and not spec.get("suspend")
+    wanted = spec.get("replicas")
+    return bool((1 if wanted is None else wanted) > status.get("replicas", 0))
+
+
+def _account_fix(message: str) -> str:
+    if "error looking up service account" not in message:
+        return ""
+    return ". Fix: create the ServiceAccount, or leave serviceAccountName out"
+
+
+def _class_fix(view: View, claim: Object) -> str:
+    wanted = meta.spec(claim).get("storageClassName")
+    classes = sorted(meta.name(known) for known in view.list("storageclasses.storage.k8s.io"))
+    if not wanted or wanted in classes:
+        return ""
+    return (
+        f"; the classes here: {', '.join(classes) or 'none'}. Fix: leave storageClassName out, or add a StorageClass "
+        f"{wanted} with provisioner: k8s.io/minikube-hostpath"
+    )
+
+
+def not_there(view: View, namespace: str, labels: Mapping[str, str]) -> str:
+    """Say of which workload pods with these labels would be, if they existed; "" for none."""
+    wanted = Selector.from_map(dict(labels))
+    for resource in _WORKLOADS:
+        for owner in view.list(resource, namespace):
+            if wanted.matches(((meta.spec(owner).get("template") or {}).get("metadata") or {}).get("labels") or {}):
+                none_wanted = meta.spec(owner).get("replicas") == 0
+                why = "has spec.replicas: 0" if none_wanted else "has no pods yet"
+                return f"{owner['kind']} {meta.name(owner)}, whose pods would match, {why}"
+    return ""

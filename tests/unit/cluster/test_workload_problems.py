@@ -1,0 +1,94 @@
+"""Findings about pods that nobody could create, and claims without a volume."""
+
+from typing import Any
+
+import pytest
+
+from minikube_py.aiokit.clock import VirtualClock
+from minikube_py.apimachinery.meta import Object
+from minikube_py.apiserver.operations import Operations
+from minikube_py.cluster.problems import problems
+
+
+def _deployment(replicas: int) -> Object:
+    template = {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c", "image": "nginx"}]},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": template},
+    }
+
+
+def _event(about: Object, reason: str, message: str) -> Object:
+    involved = {"kind": about["kind"], "name": about["metadata"]["name"], "namespace": "default"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": "e-", "namespace": "default"},
+        "involvedObject": {**involved, "uid": about["metadata"]["uid"]},
+        "reason": reason,
+        "message": message,
+        "type": "Warning",
+    }
+
+
+def _service() -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
+    }
+
+
+@pytest.mark.parametrize(("replicas", "words"), [(0, "spec.replicas: 0"), (2, "has no pods yet")])
+def test_a_service_without_pods_names_the_workload_that_would_have_them(replicas: int, words: str) -> None:
+    """No other label is suggested where a template matches."""
+    operations = Operations(VirtualClock())
+    operations.create(_deployment(replicas))
+    operations.create(_service())
+    [problem] = problems(operations)
+    assert (problem.code, "Deployment web" in problem.text, words in problem.text) == ("MK101", True, True)
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "ReplicaSet"])
+def test_pods_that_are_refused(kind: str) -> None:
+    """What the API server said of the pods is said of their workload, until they are there."""
+    operations = Operations(VirtualClock())
+    owner = operations.create({**_deployment(1), "kind": kind})
+    why = 'pods "web-0" is forbidden: error looking up service account default/x: serviceaccount "x" not found'
+    operations.create(_event(owner, "FailedCreate", why))
+    [problem] = problems(operations)
+    assert (problem.code, why in problem.text, "Fix: create the ServiceAccount" in problem.text) == (
+        "MK115",
+        True,
+        True,
+    )
+    operations.update({**owner, "status": {"replicas": 1}}, subresource="status")
+    assert problems(operations) == []
+
+
+def test_a_claim_whose_class_is_another_clouds() -> None:
+    """The missing StorageClass, those that are there, and what to write."""
+    operations = Operations(VirtualClock())
+    spec: dict[str, Any] = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "gp3",
+        "resources": {"requests": {"storage": "1Gi"}},
+    }
+    claim = operations.create(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data", "namespace": "default"},
+            "spec": spec,
+        }
+    )
+    operations.create(_event(claim, "ProvisioningFailed", 'storageclass.storage.k8s.io "gp3" not found'))
+    [problem] = problems(operations)
+    assert problem.code == "MK116"
+    assert "leave storageClassName out, or add a StorageClass gp3" in problem.text
