@@ -34,6 +34,10 @@ from minikube_py.images.shell.view import View, files_of
 __all__ = ["execute", "has", "run"]
 
 
+_SETTLE = 0.05
+"""Seconds that a script with ports may take until its container counts as started."""
+
+
 def has(program: str) -> bool:
     """Tell whether a program is built in."""
     return tools.find(program.rpartition("/")[2]) is not None
@@ -94,8 +98,6 @@ async def _session(
     root = Shell(container, view, {0: stdin, 1: stdout, 2: stderr}, variables=env, tty=tty)
     root.is_root, root.terminal, root.main_session = True, terminal, terminated is not None
     _check(root, argv)
-    if terminated is not None:
-        container.started()
     table = table_of(container)
     entry = None
     if terminated is None:
@@ -111,6 +113,10 @@ async def _session(
         typing = asyncio.ensure_future(terminal.run())
     try:
         running = asyncio.ensure_future(root.spawn(argv, stdin, stdout, stderr, env, view))
+        if terminated is not None:
+            if container.ports:  # a server that the script begins with is up before the first probe comes
+                await asyncio.wait((running,), timeout=_SETTLE)
+            container.started()
         if entry is not None:
             entry.signal = lambda name: (root.main is not None and root.main.signal(name)) or running.cancel("signal")
         return await _until(running, root, terminated)

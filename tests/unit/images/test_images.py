@@ -257,6 +257,7 @@ async def test_busybox_httpd(pods: Pods, flags: str) -> None:
     [
         "apk add --no-cache curl && curl --version",
         "apt-get update && apt-get install -y dnsutils && which dig",
+        "install -d -m 0750 /a/x && [ $(stat -c %a /a/x) = 750 ] && install -m 600 /etc/hosts /a/x && ls /a/x/hosts",
         "sysctl -w vm.max_map_count=262144 && [ $(sysctl -n vm.max_map_count) = 262144 ]",
     ],
 )

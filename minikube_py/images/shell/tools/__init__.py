@@ -13,7 +13,7 @@ __all__ = ["NAMES", "PER_IMAGE", "find", "path"]
 
 MODULES = {
     "basics": "echo printf true false yes sleep seq test [ [[ basename dirname expr date clear usleep",
-    "fileops": "cp mv rm mkdir rmdir touch chmod chown ln dd",
+    "fileops": "cp mv rm install mkdir rmdir touch chmod chown ln dd",
     "listing": "ls stat du df",
     "paths": "readlink realpath mktemp which",
     "finding": "find",

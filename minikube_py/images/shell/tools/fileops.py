@@ -105,6 +105,25 @@ async def _rm(p: Process) -> int:
     return status
 
 
+async def _install(p: Process) -> int:
+    """Copy files, or with -d make folders, with a mode; owners are nobody's concern here."""
+    options = read_options(p.args, "dDm:o:g:vpct:", {"directory": "d", "mode=": "m", "owner=": "o", "group=": "g"})
+    mode = options.get("m") or "755"
+    if "d" in options:
+        p.argv = ["mkdir", "-p", *options.rest]
+        made, status = options.rest, await _mkdir(p)
+    else:
+        *sources, target = [*options.rest, options.get("t")] if "t" in options else options.rest or [""]
+        if "D" in options and len(sources) == 1:
+            p.argv = ["mkdir", "-p", target.rpartition("/")[0] or "/"]
+            await _mkdir(p)
+        made = [_into(p, source, target) for source in sources]
+        p.argv = ["cp", *sources, target]
+        status = await _cp(p)
+    p.argv = ["chmod", mode, *made]
+    return status or await _chmod(p)
+
+
 async def _mkdir(p: Process) -> int:
     options = read_options(p.args, "pm:v", {"parents": "p", "mode=": "m"})
     if not options.rest:
@@ -242,6 +261,7 @@ TOOLS: dict[str, Tool] = {
     "cp": _cp,
     "mv": _mv,
     "rm": _rm,
+    "install": _install,
     "mkdir": _mkdir,
     "rmdir": _rmdir,
     "touch": _touch,
