@@ -59,7 +59,8 @@ async def test_without_a_pod_of_the_controller_the_address_goes() -> None:
     clock = VirtualClock()
     api = Operations(clock, seed=1)
     scope = TaskScope("test")
-    workload = api.create(
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ingress-nginx"}})
+    api.create(
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -85,13 +86,11 @@ async def test_without_a_pod_of_the_controller_the_address_goes() -> None:
         api.create(each)
     await clock.advance(1)
     for replicas in (0, 1):
-        api.update(
-            {
-                **workload,
-                "metadata": {**workload["metadata"], "resourceVersion": ""},
-                "spec": {**workload["spec"], "replicas": replicas},
-            }
-        )
+
+        def scale(workload: Object, replicas: int = replicas) -> None:
+            workload["spec"]["replicas"] = replicas
+
+        api.modify("deployments.apps", "ingress-nginx-controller", "ingress-nginx", scale)
         await clock.advance(1)
         assert bool(status(api)["loadBalancer"]) == bool(replicas)
     assert ("Warning", "NotServed", "no controller serves this Ingress: it has 0 replicas") in events(api)
