@@ -5,6 +5,7 @@ What comes before is the interpreter's: there a SIGINT ends the process as any o
 
 import os
 import signal
+from typing import Any
 
 __all__ = ["main"]
 
@@ -16,7 +17,7 @@ def _interrupted(*_: object) -> None:
 signal.signal(signal.SIGINT, _interrupted)
 
 
-def main() -> object:
+def main() -> Any:
     """Run mkpy."""
     from minikube_py.cli.main import main as run
 

@@ -332,6 +332,23 @@ class NetworkNamespace:
         for live in [*self._live]:
             live.abort()
 
+    async def end(self, owned: Callable[[contextvars.Context], bool]) -> None:
+        """Close the servers and datagram sockets that code of such contexts has opened: its program has ended."""
+        for server in [*self._servers.values()]:
+            if owned(server.context):
+                server.close()
+        if sockets := [one for one in self._sockets if owned(one.context)]:
+            await self._abort(sockets)
+
+    async def _abort(self, sockets: Sequence[Endpoint]) -> None:
+        for endpoint in sockets:
+            if endpoint.transport:
+                endpoint.transport.abort()
+        for _ in range(20):  # transports say connection_lost in a later turn of the loop
+            if self._sockets.isdisjoint(sockets):
+                break
+            await asyncio.sleep(0)
+
     async def close(self, drain: float = 0.0) -> None:
         """End the pod's network: stop accepting, give connections in flight `drain` seconds, then abort what is left.
 

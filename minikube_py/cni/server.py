@@ -57,7 +57,8 @@ class PodServer(asyncio.AbstractServer):
                 "ssl_handshake_timeout": handshake_timeout,
                 "ssl_shutdown_timeout": shutdown_timeout,
             }
-        self._context = context
+        self.context = context
+        """Of the code that opened it, and that answers."""
         self._loop = asyncio.get_running_loop()
         self._accept: AcceptLoop | None = AcceptLoop(sock, self._connected, context)
         self._forever: asyncio.Future[None] | None = None
@@ -139,7 +140,7 @@ class PodServer(asyncio.AbstractServer):
                 closed(0, 0)
             return
         live = namespace.admitted(sock, closed)
-        live.task = task = self._loop.create_task(self._connect(sock, live), context=self._context.copy())
+        live.task = task = self._loop.create_task(self._connect(sock, live), context=self.context.copy())
         namespace.connecting.add(task)
         task.add_done_callback(namespace.connecting.discard)
 

@@ -129,7 +129,7 @@ class Endpoint(asyncio.DatagramProtocol):
         self._peer = peer
         self._seen: dict[Address, float] = {}
         self._refused = Refusals(namespace.fabric)
-        self._context = contextvars.copy_context()
+        self.context = contextvars.copy_context()
         self._now = asyncio.get_running_loop().time
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -164,7 +164,7 @@ class Endpoint(asyncio.DatagramProtocol):
     def _work(self, received: list[Datagram]) -> list[Datagram]:
         self.namespace.count(received=sum([len(data) for data, _ in received]))
         try:
-            answers: list[Datagram] = self._context.run(self.inner.datagrams_received, received)
+            answers: list[Datagram] = self.context.run(self.inner.datagrams_received, received)
         except Exception:
             logger.exception("datagrams failed pod=%s port=%d", self.namespace, self.port)
             return []
@@ -193,7 +193,7 @@ class Endpoint(asyncio.DatagramProtocol):
         self.via[client] = via
         self.namespace.count(received=len(data))
         try:
-            self._context.run(self.inner.datagram_received, data, client)
+            self.context.run(self.inner.datagram_received, data, client)
         except Exception:
             logger.exception("datagram failed pod=%s port=%d", self.namespace, self.port)
 

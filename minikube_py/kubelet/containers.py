@@ -206,6 +206,8 @@ class Containers:
         except Exception as error:
             code, message = 1, f"{type(error).__name__}: {error}"
             container.write(traceback.format_exc())
+        owner = f"{self._key}/{name}"
+        await self._sandbox.namespace.end(lambda context: context.get(CURRENT) == owner)
         instance.log.close(self._kubelet.clock.now())
         instance.ended = True
         if self._closed or self.instances.get(name) is not instance:

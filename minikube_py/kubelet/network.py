@@ -28,6 +28,10 @@ class Namespace(Protocol):
         """Stop accepting, let connections in flight finish for up to `drain` seconds, abort the rest."""
         ...
 
+    async def end(self, owned: Callable[[contextvars.Context], bool]) -> None:
+        """Close the servers and datagram sockets that code of such contexts has opened."""
+        ...
+
     def listeners(self) -> Sequence[tuple[str, int]]: ...
 
 

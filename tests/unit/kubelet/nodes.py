@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 
-from minikube_py.aiokit.clock import LoopClock
+from minikube_py.aiokit.clock import Clock, LoopClock
 from minikube_py.apiserver.operations import Operations
 from minikube_py.client.runtime import Streams
 from minikube_py.cni.addresses import lease_slice
@@ -16,16 +15,15 @@ from minikube_py.cni.fabric import Fabric
 from minikube_py.cni.types import OpenGate
 from minikube_py.images.catalog import Catalog
 from minikube_py.kubelet.agent import Kubelet
-from minikube_py.kubelet.node import Registration
 from minikube_py.kubelet.runtime import KubeletRuntime
 
 
 class Cluster:
     """One node; pods are bound to it by name, as the scheduler would."""
 
-    def __init__(self, images: dict[str, Any] | None = None, state_dir: Path | None = None) -> None:
-        self._folder = TemporaryDirectory(prefix="minikube-py-")
-        self.state_dir = state_dir or Path(self._folder.name)
+    def __init__(
+        self, images: dict[str, Any] | None = None, *, state_dir: Path | None = None, clock: Clock | None = None
+    ) -> None:
         self.addresses, self._lock = lease_slice()
         self.api = Operations(LoopClock(), seed=1)
         self.fabric = Fabric(gate=OpenGate(), addresses=self.addresses)
@@ -33,14 +31,14 @@ class Cluster:
         self.catalog = Catalog(images)
         self.kubelet = Kubelet(
             self.api,
-            LoopClock(),
-            Registration(name="worker"),
+            clock or LoopClock(),
+            node="worker",
             index=1,
             addresses=self.addresses,
             fabric=self.fabric,
             catalog=self.catalog,
             published=self._published,
-            state_dir=lambda: self.state_dir,
+            state_dir=state_dir,
         )
         self.runtime = KubeletRuntime([self.kubelet])
 
@@ -55,7 +53,6 @@ class Cluster:
         await self.kubelet.stop()
         await self.fabric.close()
         self._lock.close()
-        self._folder.cleanup()
 
     def create(self, name: str, image: str = "traefik/whoami", *, spec: dict[str, Any] | None = None, **c: Any) -> None:
         """Create a pod with one container named `main`."""
