@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,7 +88,8 @@ def test_second_cluster() -> None:
         stops.append(time.perf_counter() - begun)
     print(
         f"\nsecond cluster: start {statistics.median(starts) * 1e3:.1f} ms, "
-        f"stop {statistics.median(stops) * 1e3:.1f} ms"
+        f"stop {statistics.median(stops) * 1e3:.1f} ms, "
+        f"{60 * len(starts) / (sum(starts) + sum(stops)):.0f} clusters a minute"
     )
 
 
@@ -100,42 +102,57 @@ def collector() -> Iterator[None]:
     gc.set_threshold(*before)
 
 
-@pytest.mark.parametrize("pods", [1000, 10_000])
-def test_many_pods(pods: int, collector: None) -> None:
-    """One Deployment of many pods: from apply to all ready, and the memory of each."""
-    labels = {"app": "many"}
-    manifest = {
+@pytest.mark.parametrize(
+    ("deployments", "pods"),
+    [(1, 1000), (1, 10_000), (100, 10_000)],
+    ids=["1,000", "10,000", "100 Deployments of 100"],
+)
+def test_many_pods(deployments: int, pods: int, collector: None) -> None:
+    """Many pods behind one Service: from apply to all ready, the memory of each, and until the last is gone."""
+    each = pods // deployments
+    names = [f"many-{number}" for number in range(deployments)]
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "many"},
+        "spec": {"selector": {"group": "many"}, "ports": [{"port": 80, "targetPort": 5678}]},
+    }
+    config = {"apiVersion": "minikube-py/v1alpha1", "kind": "Cluster", "nodes": 2 + max(2, pods // 240)}
+    with Cluster(service, config=config) as cluster:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        begun, cpu = time.perf_counter(), time.process_time()
+        cluster.apply(*(_deployment(name, each) for name in names))
+        for name in names:
+            cluster.wait(f"deployment/{name}", ready=each, timeout=120)
+        ready, ready_cpu = time.perf_counter() - begun, time.process_time() - cpu
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        begun, cpu = time.perf_counter(), time.process_time()
+        for name in names:
+            cluster.scale(f"deployment/{name}", 0)
+        while len(cluster.get("pods")):
+            time.sleep(0.25)  # listing ten thousand is work of the same loop
+        gone, gone_cpu = time.perf_counter() - begun, time.process_time() - cpu
+    print(
+        f"\n{deployments} Deployments, {pods} pods: ready in {ready:.2f} s ({ready_cpu:.2f} s of CPU), "
+        f"{(after - before) / pods:.1f} KB each, gone in {gone:.2f} s ({gone_cpu:.2f} s of CPU)"
+    )
+
+
+def _deployment(name: str, replicas: int) -> dict[str, Any]:
+    labels = {"app": name, "group": "many"}
+    return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": "many"},
+        "metadata": {"name": name},
         "spec": {
-            "replicas": 0,
-            "selector": {"matchLabels": labels},
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
             "template": {
                 "metadata": {"labels": labels},
                 "spec": {"containers": [{"name": "c", "image": "hashicorp/http-echo", "args": ["-text=x"]}]},
             },
         },
     }
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "many"},
-        "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 5678}]},
-    }
-    config = {"apiVersion": "minikube-py/v1alpha1", "kind": "Cluster", "nodes": 2 + max(2, pods // 240)}
-    with Cluster(manifest, service, config=config) as cluster:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        begun = time.perf_counter()
-        cluster.scale("deployment/many", pods)
-        cluster.wait("deployment/many", ready=pods, timeout=120)
-        took = time.perf_counter() - begun
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        begun = time.perf_counter()
-        cluster.scale("deployment/many", 0)
-        cluster.wait("deployment/many", ready=0, timeout=120)
-        gone = time.perf_counter() - begun
-    print(f"\n{pods} pods ready in {took:.2f} s ({(after - before) / pods:.1f} KB each), gone in {gone:.2f} s")
 
 
 def _bare_exchange(times: int) -> float:
