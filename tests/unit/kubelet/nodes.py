@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from minikube_py.cni.fabric import Fabric
 from minikube_py.cni.types import OpenGate
 from minikube_py.images.catalog import Catalog
 from minikube_py.kubelet.agent import Kubelet
+from minikube_py.kubelet.node import Registration
 from minikube_py.kubelet.runtime import KubeletRuntime
 
 
@@ -24,6 +26,8 @@ class Cluster:
     def __init__(
         self, images: dict[str, Any] | None = None, *, state_dir: Path | None = None, clock: Clock | None = None
     ) -> None:
+        self._folder = TemporaryDirectory(prefix="minikube-py-")
+        self.state_dir = state_dir or Path(self._folder.name)
         self.addresses, self._lock = lease_slice()
         self.api = Operations(LoopClock(), seed=1)
         self.fabric = Fabric(gate=OpenGate(), addresses=self.addresses)
@@ -32,13 +36,13 @@ class Cluster:
         self.kubelet = Kubelet(
             self.api,
             clock or LoopClock(),
-            node="worker",
+            Registration(name="worker"),
             index=1,
             addresses=self.addresses,
             fabric=self.fabric,
             catalog=self.catalog,
             published=self._published,
-            state_dir=state_dir,
+            state_dir=lambda: self.state_dir,
         )
         self.runtime = KubeletRuntime([self.kubelet])
 
@@ -53,6 +57,7 @@ class Cluster:
         await self.kubelet.stop()
         await self.fabric.close()
         self._lock.close()
+        self._folder.cleanup()
 
     def create(self, name: str, image: str = "traefik/whoami", *, spec: dict[str, Any] | None = None, **c: Any) -> None:
         """Create a pod with one container named `main`."""
