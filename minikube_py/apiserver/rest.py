@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from minikube_py.aiokit.clock import Clock
-from minikube_py.apimachinery import errors, meta, patch_apply, schema
+from minikube_py.apimachinery import errors, managed_fields, meta, patch_apply, schema
 from minikube_py.apimachinery.errors import StatusError
 from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Object
@@ -430,7 +430,7 @@ class Rest:
                 given["metadata"].pop("managedFields", None)
             elif obj["metadata"].get("managedFields") == []:
                 return
-            entries = patch_apply.track_update(
+            entries = managed_fields.track_update(
                 live, given, manager=manager, now=self._operations.now(), subresource=subresource, custom=custom
             )
             if entries:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minikube_py.apimachinery import meta, patch_apply
+from minikube_py.apimachinery import managed_fields, patch_apply
 from minikube_py.apimachinery.errors import StatusError
 from minikube_py.apimachinery.meta import Object
 
@@ -34,7 +34,7 @@ def applied(live: Object | None, wanted: Object, manager: str = "kubectl", *, fo
 
 def updated(live: Object, new: Object, manager: str) -> Object:
     new = {**new, "metadata": {**new["metadata"], "managedFields": live["metadata"].get("managedFields") or []}}
-    new["metadata"]["managedFields"] = patch_apply.track_update(live, new, manager=manager, now=NOW)
+    new["metadata"]["managedFields"] = managed_fields.track_update(live, new, manager=manager, now=NOW)
     return new
 
 
@@ -182,7 +182,7 @@ def test_custom_resources_merge_by_their_own_schema() -> None:
         return {"apiVersion": "x.io/v1", "kind": "X", "metadata": {"name": "x"}, "spec": {"items": list(items)}}
 
     live = custom({"id": "a", "n": 1})
-    live["metadata"]["managedFields"] = patch_apply.track_update(None, live, manager="m", now=NOW, custom=structural)
+    live["metadata"]["managedFields"] = managed_fields.track_update(None, live, manager="m", now=NOW, custom=structural)
     wanted = custom({"id": "b", "n": 2})
     result = patch_apply.apply(live, wanted, manager="k", force=False, now=NOW, custom=structural)
     assert result.object["spec"]["items"] == [{"id": "b", "n": 2}, {"id": "a", "n": 1}]
@@ -215,22 +215,3 @@ def test_forced_applies_of_flat_data_obey_the_simple_model(steps: list[tuple[str
         alive = set().union(*wants.values())
         assert live.get("data", {}) == {key: value for key, value in values.items() if key in alive}
         values = {key: value for key, value in values.items() if key in alive}
-
-
-PATHS = st.lists(
-    st.lists(st.sampled_from(["f:a", "f:b", 'k:{"x":1}', 'v:"s"']), min_size=1, max_size=4).map(tuple), max_size=6
-)
-
-
-@given(PATHS)
-def test_fields_survive_writing_and_reading(paths: list[tuple[str, ...]]) -> None:
-    """FieldsV1 says exactly the set it was made from."""
-    assert patch_apply.decode(patch_apply.encode(paths)) == set(paths)
-
-
-def test_nobody_owns_identity() -> None:
-    """Name, uid, resourceVersion and the like never appear in a set."""
-    obj = config(a="1")
-    obj["metadata"].update(uid="u", resourceVersion="7", labels={"x": "y"})
-    assert set(patch_apply.leaves(obj)) == {("f:metadata", "f:labels", "f:x"), ("f:data", "f:a")}
-    assert meta.uid(obj) == "u"
