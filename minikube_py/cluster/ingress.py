@@ -44,7 +44,10 @@ def objects(name: str, *, default: bool, replicas: int = 1) -> list[Object]:
                 "name": it.container,
                 "image": it.image,
                 **({"args": list(it.args)} if it.args else {}),
-                "ports": [{"name": n, "containerPort": p, "protocol": "TCP"} for n, p in ports],
+                "ports": [
+                    {"name": n, "containerPort": p, "protocol": "TCP"}
+                    for n, p in (*ports, ("metrics", provision.METRICS))
+                ],
             }
         ],
     }

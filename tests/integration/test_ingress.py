@@ -153,6 +153,20 @@ spec: {containers: [{name: web, image: traefik/whoami, ports: [{containerPort: 8
 """
 
 
+def test_requests_are_counted_per_rule_and_backend() -> None:
+    """Each controller pod tells at /metrics of port 10254, as ingress-nginx does, without being asked to."""
+    with Cluster(MANIFEST.replace("tls:", "#")) as cluster:
+        with cluster.client() as http:
+            for path in ("/menu", "/order"):
+                assert http.get(f"http://shop.example.org{path}").text.strip() == "open"
+        (pod,) = cluster.get("pods", namespace="ingress-nginx")
+        url = cluster.url(f"pod/{pod['metadata']['name']}", port="metrics", namespace="ingress-nginx")
+        (line,) = [each for each in httpx.get(f"{url}/metrics").text.splitlines() if "default/shop" in each]
+        assert line.startswith("nginx_ingress_controller_requests{")
+        assert line.endswith(" 2")
+        assert httpx.get(f"{url}/healthz").text == "ok"
+
+
 def test_without_a_pod_of_the_controller_nobody_answers() -> None:
     """Scaled to 0, the controller's addresses refuse; `why` says so and what to do, and is right when it is back."""
     controller = "deployment/ingress-nginx-controller"

@@ -15,7 +15,7 @@ from minikube_py.apimachinery.meta import Object
 if TYPE_CHECKING:
     from minikube_py.ingress.gateway.compile import Compiled
 
-__all__ = ["IMAGE", "MADE_FROM", "name_of", "objects", "selector", "updated", "wanted_addresses"]
+__all__ = ["IMAGE", "MADE_FROM", "METRICS", "name_of", "objects", "selector", "updated", "wanted_addresses"]
 
 IMAGE = "minikube-py/gateway"
 MADE_FROM = "gateway.minikube-py.dev/made-from"
@@ -24,7 +24,7 @@ MADE_FROM = "gateway.minikube-py.dev/made-from"
 _LABEL = "gateway.networking.k8s.io/gateway-name"
 _CLASS_LABEL = "gateway.networking.k8s.io/gateway-class-name"
 _APP = {"HTTP": "http", "TLS": "https", "TCP": "tcp"}
-_METRICS = 10254
+METRICS = 10254
 """`ingress.health.PORT`; that module loads aiohttp, which a start without a Gateway doesn't pay."""
 _DNS_1035 = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")
 
@@ -117,7 +117,7 @@ def _deployment(gateway: Object, ours: dict[str, str], labels: Object, annotatio
         "name": "gateway",
         "image": f"{IMAGE}:v1",
         "args": [f"--gateway={meta.namespace(gateway)}/{meta.name(gateway)}"],
-        "ports": [{"name": "metrics", "containerPort": _METRICS, "protocol": "TCP"}],
+        "ports": [{"name": "metrics", "containerPort": METRICS, "protocol": "TCP"}],
     }
     template = {"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": [container]}}
     return {
