@@ -5,14 +5,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Protocol
 
-__all__ = ["Clock", "LoopClock", "Timer", "VirtualClock", "rfc3339", "rfc3339_micro", "timestamp"]
+__all__ = ["Clock", "LoopClock", "Timer", "VirtualClock", "rfc3339", "rfc3339_micro", "timestamp", "within"]
 
 
 class Timer(Protocol):
@@ -51,14 +52,27 @@ class LoopClock:
 
 
 class _VirtualTimer:
-    __slots__ = ("callback", "cancelled")
+    __slots__ = ("callback",)
 
     def __init__(self, callback: Callable[[], object]) -> None:
-        self.callback = callback
-        self.cancelled = False
+        self.callback: Callable[[], object] | None = callback
 
     def cancel(self) -> None:
-        self.cancelled = True
+        self.callback = None  # what it holds is free at once
+
+
+@asynccontextmanager
+async def within(clock: Clock, delay: float) -> AsyncIterator[None]:
+    """Limit what is awaited within to `delay` seconds of this clock; what `asyncio.timeout` is for the loop's own.
+
+    Error handling: TimeoutError.
+    """
+    async with asyncio.timeout(None) as scope:
+        timer = clock.call_later(delay, lambda: scope.reschedule(asyncio.get_running_loop().time()))
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 class VirtualClock:
@@ -68,12 +82,17 @@ class VirtualClock:
         self._now = now
         self._order = count()
         self._timers: list[tuple[float, int, _VirtualTimer]] = []
+        self._enough = 64
 
     def now(self) -> float:
         return self._now
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
         timer = _VirtualTimer(callback)
+        if len(self._timers) > self._enough:  # most are cancelled, as a rule
+            self._timers = [each for each in self._timers if each[2].callback is not None]
+            heapify(self._timers)
+            self._enough = 2 * len(self._timers) + 64
         heappush(self._timers, (self._now + max(delay, 0.0), next(self._order), timer))
         return timer
 
@@ -99,7 +118,7 @@ class VirtualClock:
             if not self._timers or self._timers[0][0] > until:
                 break
             self._now, _, timer = heappop(self._timers)
-            if not timer.cancelled:
+            if timer.callback is not None:
                 timer.callback()
         self._now = until
 

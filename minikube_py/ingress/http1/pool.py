@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Protocol, cast
 
-from minikube_py.aiokit.clock import Clock, Timer
+from minikube_py.aiokit.clock import Clock, Timer, within
 from minikube_py.ingress.http1.messages import (
     MAX_HEAD,
     BadResponse,
@@ -25,6 +25,7 @@ from minikube_py.ingress.http1.messages import (
     parse_head,
 )
 from minikube_py.ingress.proxy.inbound import Fields
+from minikube_py.ingress.proxy.silence import Silence
 from minikube_py.ingress.router import Endpoint
 
 __all__ = ["Closed", "Connection", "Listener", "Pool"]
@@ -63,13 +64,10 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_armed",
         "_buffer",
         "_busy",
         "_chunks",
-        "_clock",
         "_done",
-        "_due",
         "_error",
         "_framing",
         "_head",
@@ -77,8 +75,8 @@ class Connection(asyncio.Protocol):
         "_method",
         "_pieces",
         "_reading_paused",
+        "_silence",
         "_size",
-        "_timer",
         "_waiter",
         "_write_waiter",
         "_writing_paused",
@@ -105,12 +103,9 @@ class Connection(asyncio.Protocol):
         """Told of informational answers (103 Early Hints)."""
         self.listener: Listener | None = None
         self.transport: asyncio.Transport | None = None
-        self._clock = clock
+        self._silence = Silence(clock, self._silent)
         self._waiter: asyncio.Future[None] | None = None
         self._write_waiter: asyncio.Future[None] | None = None
-        self._timer: Timer | None = None
-        self._armed = 0.0
-        self._due = 0.0
         self._busy = False
         self._writing_paused = False
         self._reading_paused = False
@@ -223,9 +218,7 @@ class Connection(asyncio.Protocol):
         if self._error is not None:
             raise self._error
         waiter = self._waiter = asyncio.get_running_loop().create_future()
-        self._due = self._clock.now() + timeout
-        if self._timer is None or self._due < self._armed:
-            self._arm(timeout)
+        self._silence.expect(timeout)
         try:
             await waiter
         finally:
@@ -237,37 +230,21 @@ class Connection(asyncio.Protocol):
         return self._head
 
     def expect(self, timeout: float) -> None:
-        """Tell the listener TimeoutError after `timeout` seconds of silence (as `touch`, but surely armed)."""
-        self._due = self._clock.now() + timeout
-        if self._timer is None or self._due < self._armed:
-            self._arm(timeout)
+        """Give the backend `timeout` seconds until it must have said more."""
+        self._silence.expect(timeout)
 
     def touch(self, timeout: float) -> None:
         """Start the current wait's timeout over."""
-        self._due = self._clock.now() + timeout
+        self._silence.touch(timeout)
 
-    def _arm(self, delay: float) -> None:
-        """One timer per connection, not per wait: it looks at `_due` when it fires."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._armed = self._clock.now() + delay
-        self._timer = self._clock.call_later(delay, self._check)
-
-    def _check(self) -> None:
-        self._timer = None
-        if self.listener is None and (self._waiter is None or self._waiter.done()):
-            return
-        left = self._due - self._clock.now()
-        if left > 0.001:
-            self._arm(left)
-            return
+    def _silent(self) -> None:
         if self._reading_paused:  # it is the caller who is slow
-            self._arm(1.0)
+            self._silence.expect(1.0)
             return
         silent = TimeoutError(f"{self.endpoint} was silent for too long")
         if self.listener is not None:
             self.listener.failed(silent)
-        elif self._waiter is not None:
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(silent)
 
     def _wake(self) -> None:
@@ -367,7 +344,7 @@ class Connection(asyncio.Protocol):
             clean=clean,
         )
         self.transport = None
-        self._stop()
+        self._silence.stop()
         if self._done:
             self._wake()
         elif self.listener is not None:
@@ -404,13 +381,8 @@ class Connection(asyncio.Protocol):
         self.on_writable = self.on_interim = None
         self.listener = None
 
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def close(self) -> None:
-        self._stop()
+        self._silence.stop()
         if self.transport is not None:
             self.transport.abort()
 
@@ -443,7 +415,7 @@ class Pool:
 
         Error handling: OSError (refused, unreachable, unknown name), TimeoutError after `timeout` seconds.
         """
-        async with asyncio.timeout(timeout):
+        async with within(self._clock, timeout):
             _, connection = await asyncio.get_running_loop().create_connection(
                 lambda: Connection(endpoint, secure, self._clock),
                 endpoint.address,

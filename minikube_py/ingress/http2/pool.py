@@ -19,11 +19,12 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
-from minikube_py.aiokit.clock import Clock, Timer
+from minikube_py.aiokit.clock import Clock, Timer, within
 from minikube_py.ingress.http1.messages import BadResponse, Framing, Head
 from minikube_py.ingress.http1.pool import Closed
 from minikube_py.ingress.http2.messages import Frames, FrameTooLong, Outgoing, head_of, request_headers, trailer_fields
 from minikube_py.ingress.proxy.inbound import Fields
+from minikube_py.ingress.proxy.silence import Silence
 from minikube_py.ingress.router import Endpoint
 
 __all__ = ["Pool2", "Stream"]
@@ -61,6 +62,7 @@ class Stream:
         self.end_sent = False
         self.out = Outgoing()
         self._backend = backend
+        self._silence = Silence(backend.clock, self._silent)
         self._method = ""
         self._answer: Head | None = None
         self._pieces: list[bytes] = []
@@ -156,11 +158,23 @@ class Stream:
         if self._error is not None:
             raise self._error
         self._waiter = asyncio.get_running_loop().create_future()
+        self._silence.expect(timeout)
         try:
-            async with asyncio.timeout(timeout):
-                await self._waiter
+            await self._waiter
         finally:
             self._waiter = None
+
+    def expect(self, timeout: float) -> None:
+        """Give the backend `timeout` seconds until it must have said more."""
+        self._silence.expect(timeout)
+
+    def touch(self, timeout: float) -> None:
+        """Start the current wait's timeout over."""
+        self._silence.touch(timeout)
+
+    def _silent(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError(f"{self.endpoint} was silent for too long"))
 
     # What the connection tells
 
@@ -194,6 +208,7 @@ class Stream:
 
     def close(self) -> None:
         """Give the request up, if it isn't over."""
+        self._silence.stop()
         self._backend.leave(self)
         self.failed(Closed("the request was given up", clean=False))
 
@@ -210,8 +225,8 @@ class _Backend(asyncio.Protocol):
         self.endpoint = endpoint
         self.idle_since = clock.now()
         self.streams: dict[int, Stream] = {}
+        self.clock = clock
         self._scheme = b"https" if secure else b"http"
-        self._clock = clock
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._leaving = False
@@ -364,7 +379,7 @@ class _Backend(asyncio.Protocol):
                 except ProtocolError:
                     pass  # closed by the pod meanwhile
             self._flush()
-        self.idle_since = self._clock.now()
+        self.idle_since = self.clock.now()
         self._close_if_left()
 
     def leave_soon(self) -> None:
@@ -411,7 +426,7 @@ class Pool2:
         Error handling: OSError (refused, unreachable, unknown name), TimeoutError after `timeout` seconds.
         """
         key = endpoint, secure
-        async with asyncio.timeout(timeout), self._locks.setdefault(key, asyncio.Lock()):
+        async with within(self._clock, timeout), self._locks.setdefault(key, asyncio.Lock()):
             if (stream := self.acquire(endpoint, secure=secure)) is not None:
                 return stream
             _, backend = await asyncio.get_running_loop().create_connection(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs
 
+from minikube_py.aiokit.clock import within
 from minikube_py.ingress.http1.pool import Connection
 from minikube_py.ingress.options import DEFAULTS, Call, Options, Subrequest
 from minikube_py.ingress.proxy.accesslog import Record, line
@@ -146,7 +147,7 @@ class Exchange:
             await self._forward(method, host, target, request_id)
             return
         try:
-            async with asyncio.timeout(options.request_timeout):
+            async with within(proxy.clock, options.request_timeout):
                 await self._forward(method, host, target, request_id)
         except TimeoutError:
             raise Rejected(504, f"no answer within {options.request_timeout:g} s (timeouts.request)") from None

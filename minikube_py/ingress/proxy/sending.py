@@ -1,9 +1,9 @@
 """The way to the backend: the request's head as the pod gets it, endpoint after endpoint, and the body as it comes."""
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from minikube_py.aiokit.clock import within
 from minikube_py.ingress.http1.messages import BadResponse, Head
 from minikube_py.ingress.http1.pool import Closed
 from minikube_py.ingress.options import Options
@@ -168,12 +168,14 @@ def _preference(exchange: "Exchange", options: Options) -> tuple[str, str]:
 async def _send_body(exchange: "Exchange", connection: Outbound) -> None:
     """Pass the caller's body on as it comes; a broken one closes the backend's connection."""
     request = exchange.request
+    clock = exchange.proxy.clock
     chunked = request.length is None
-    limit = exchange.options.body_size
+    limit, patience = exchange.options.body_size, exchange.options.read_timeout
     try:
         while True:
+            connection.touch(_BODY_TIMEOUT + patience)  # nginx: a pod that waits for its request isn't silent
             try:
-                async with asyncio.timeout(_BODY_TIMEOUT):
+                async with within(clock, _BODY_TIMEOUT):
                     data = await request.read()
             except TimeoutError:
                 raise Rejected(408, f"no byte of the body came for {_BODY_TIMEOUT:g} s") from None
@@ -186,9 +188,10 @@ async def _send_body(exchange: "Exchange", connection: Outbound) -> None:
                 return
             connection.write_body(data, chunked=chunked)
             if connection.writing_paused:
-                async with asyncio.timeout(exchange.options.send_timeout):
+                async with within(clock, exchange.options.send_timeout):
                     await connection.drain()
         connection.end_body(request.trailers, chunked=chunked)
+        connection.expect(patience)
     except TimeoutError:
         exchange.upload_error = Rejected(504, f"{connection.endpoint} took no more of the body (proxy-send-timeout)")
         connection.close()

@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, cast
 
-from minikube_py.aiokit.clock import Timer
+from minikube_py.aiokit.clock import Timer, within
 from minikube_py.cni.live import retracked
 from minikube_py.cni.splice import Half
 from minikube_py.ingress.front import Front
@@ -195,7 +195,7 @@ class Door(asyncio.Protocol, Generic[_T]):
                 break
             tried.add(endpoint)
             try:
-                async with asyncio.timeout(_CONNECT_TIMEOUT):
+                async with within(self._front.clock, _CONNECT_TIMEOUT):
                     await asyncio.get_running_loop().create_connection(lambda: back, endpoint.address, endpoint.port)
             except OSError:
                 continue

@@ -14,7 +14,6 @@ import pytest
 from aiohttp import web
 
 from minikube_py.aiokit.clock import VirtualClock
-from minikube_py.ingress.proxy import sending
 
 from .support import World, named
 
@@ -149,18 +148,29 @@ async def test_idle_connections_are_closed_after_their_time(fresh: World, clock:
         assert not busy.at_eof()
 
 
-async def test_a_body_that_stops_is_given_up(
-    fresh: World, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_body_that_stops_is_given_up(fresh: World, clock: VirtualClock) -> None:
     """A body of which nothing comes any more is answered 408, also one that was waited for before the pod was asked."""
-    monkeypatch.setattr(sending, "_BODY_TIMEOUT", 0.05)
     for length in (b"100000", b"10"):
         reader, writer = await fresh.open()
         writer.write(BODY.replace(b"100000", length).replace(b"slow.test", b"shop.test") + b"x")
         await turns()
-        await clock.advance(10)  # now it is aiohttp's business, which counts by the loop's clock
+        await clock.advance(10)  # now it is aiohttp's business
+        await turns()
+        await clock.advance(60)
         assert (await asyncio.wait_for(reader.readline(), 20)).startswith(b"HTTP/1.1 408 ")
         writer.close()
+
+
+async def test_a_pod_that_waits_for_its_request_is_not_silent(fresh: World, clock: VirtualClock) -> None:
+    """An upload may take longer than the pod may be silent: its time begins with the end of the request."""
+    reader, writer = await fresh.open()
+    writer.write(BODY.replace(b"slow.test", b"shop.test"))
+    for _ in range(4):
+        writer.write(bytes(25_000))
+        await turns()
+        await clock.advance(40)
+    assert (await asyncio.wait_for(reader.readline(), 20)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
 
 
 async def test_who_takes_nothing_is_dropped(fresh: World, clock: VirtualClock) -> None:
