@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from minikube_py.apimachinery import errors, schema
+from minikube_py.apimachinery import decoding, errors
 from minikube_py.apimachinery.meta import Object
 from minikube_py.kinds.kind import Kind
 
@@ -18,7 +18,7 @@ __all__ = ["Checker", "decode", "decode_object", "problems", "strict_message"]
 
 PROTOBUF_MAGIC = b"k8s\x00"
 
-Checker = Callable[[Object], Iterable[schema.SchemaError]]
+Checker = Callable[[Object], Iterable[decoding.SchemaError]]
 
 _JSON = ("", "application/json", "application/octet-stream", "text/plain", "text/json")
 
@@ -137,17 +137,17 @@ def problems(obj: Object, check: Checker, body: bytes | None, validation: str) -
     """
     found = list(check(obj))
     if any(error.kind == "type" for error in found):
-        raise errors.bad_request(schema.decoding_message(obj, found))
+        raise errors.bad_request(decoding.decoding_message(obj, found))
     if validation == "Ignore":
         return []
     if body is not None:
-        found = [*schema.duplicate_fields(body), *found]
+        found = [*decoding.duplicate_fields(body), *found]
     if not found:
         return []
     if validation == "Strict":
-        raise errors.bad_request(schema.decoding_message(obj, found))
+        raise errors.bad_request(decoding.decoding_message(obj, found))
     return [error.message for error in found]
 
 
-def strict_message(found: Iterable[schema.SchemaError]) -> str:
+def strict_message(found: Iterable[decoding.SchemaError]) -> str:
     return "strict decoding error: " + ", ".join(error.message for error in found)

@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from minikube_py.aiokit.clock import Clock
-from minikube_py.apimachinery import errors, managed_fields, meta, patch_apply, schema
+from minikube_py.apimachinery import decoding, errors, managed_fields, meta, patch_apply, schema
 from minikube_py.apimachinery.errors import StatusError
 from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Object
@@ -387,9 +387,9 @@ class Rest:
         if validation != "Strict":
             exchange.warnings += bodies.problems(obj, _checker(served.kind), body, validation)
             return _prune(served.kind, obj)
-        found = [*schema.duplicate_fields(body), *_checker(served.kind)(obj)]
+        found = [*decoding.duplicate_fields(body), *_checker(served.kind)(obj)]
         if any(error.kind == "type" for error in found):
-            raise errors.bad_request(schema.decoding_message(obj, found))
+            raise errors.bad_request(decoding.decoding_message(obj, found))
         if found:
             text = body.decode(errors="replace")
             raise errors.invalid("", "", [errors.invalid_value("patch", text, bodies.strict_message(found))])
@@ -461,7 +461,7 @@ def _applied_metadata(kind: Kind, patch: Any) -> dict[str, Any]:
 def _checker(kind: Kind) -> bodies.Checker:
     """Return how objects of a kind are held against its structure, official or custom."""
     if kind.schema is None:
-        return schema.check
+        return decoding.check
     structure = kind.schema
     return lambda obj: structural.check(structure, obj)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from minikube_py.apimachinery import meta, names, schema
+from minikube_py.apimachinery import decoding, meta, names, schema
 from minikube_py.apimachinery.manifests import Manifest, Problem, Report
 from minikube_py.apimachinery.meta import Object
 from minikube_py.kinds import clusterconfig, controllerkinds, custom, structural
@@ -109,7 +109,7 @@ def _of_controllers(manifests: Sequence[Manifest]) -> list[Kind]:
 def _defined(manifests: Iterable[Manifest]) -> Iterator[Kind]:
     for manifest in manifests:
         obj = manifest.object
-        if obj.get("kind") == "CustomResourceDefinition" and not schema.check(obj):
+        if obj.get("kind") == "CustomResourceDefinition" and not decoding.check(obj):
             try:
                 yield from custom.from_crd(obj)
             except (KeyError, TypeError, ValueError):
@@ -123,7 +123,8 @@ def _errors(manifest: Manifest, registry: Registry, defined: Mapping[tuple[str, 
         if not isinstance(obj.get(key), str) or not obj[key]:
             missing = True
             near = names.nearest(key, (str(k) for k in obj if k not in ("metadata", "spec", "data", "status")))
-            yield manifest.problem(key, "Required value" + (f' (there is "{near}")' if near and near != key else ""))
+            text = "Required value" + (f' (there is "{near}")' if near and near != key else "")
+            yield manifest.problem(key, text + (_what_else(manifest) if key == "kind" else ""))
     if missing:
         return
     api_version, kind_name = obj["apiVersion"], obj["kind"]
@@ -132,7 +133,7 @@ def _errors(manifest: Manifest, registry: Registry, defined: Mapping[tuple[str, 
     if kind is None and not also:
         yield manifest.problem("", _unknown(registry, defined, api_version, kind_name))
         return
-    wrong = structural.check(kind.schema, obj) if kind is not None and kind.schema is not None else schema.check(obj)
+    wrong = structural.check(kind.schema, obj) if kind is not None and kind.schema is not None else decoding.check(obj)
     for error in wrong:
         if error.kind == "type":
             yield manifest.problem(error.path, error.message + _advice(manifest, error))
@@ -144,7 +145,17 @@ def _errors(manifest: Manifest, registry: Registry, defined: Mapping[tuple[str, 
     yield from _semantic(manifest, kind)
 
 
-def _advice(manifest: Manifest, error: schema.SchemaError) -> str:
+def _what_else(manifest: Manifest) -> str:
+    """Return what to do about a file that is no manifest but something else that people keep beside them."""
+    folder, _, name = manifest.file.rpartition("/")
+    if name in ("Chart.yaml", "Chart.yml"):
+        return f"; {folder or '.'} is a Helm chart: helm template {folder or '.'} | mkpy up -f -"
+    if isinstance(manifest.object.get("services"), dict):
+        return f"; this is a Compose file: convert it with: kompose convert -f {manifest.file}"
+    return ""
+
+
+def _advice(manifest: Manifest, error: decoding.SchemaError) -> str:
     """Return what to write instead, for the type errors that YAML itself lays as traps."""
     value: Any = manifest.object
     for step in re.findall(r"[^.\[\]]+", error.path):
@@ -171,7 +182,7 @@ def _semantic(manifest: Manifest, kind: Kind) -> Iterator[Problem]:
     kind.prepare(obj, None)
     kind.default(obj)
     for error in kind.validate(obj, None):
-        yield manifest.problem(error.path, error.message)
+        yield manifest.problem(error.path, error.message + manifest.advice(error.path))
 
 
 def _known(registry: Registry, api_version: str, kind: str) -> Kind | None:

@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from minikube_py.apimachinery import errors, meta, names
+from minikube_py.apimachinery.decoding import SchemaError, check_as
 from minikube_py.apimachinery.errors import FieldError, GoText
 from minikube_py.apimachinery.meta import Object
-from minikube_py.apimachinery.schema import OBJECT_META, SchemaError, check_as
+from minikube_py.apimachinery.schema import OBJECT_META
 
 __all__ = ["check", "default", "prune", "unknown_fields", "validate"]
 
