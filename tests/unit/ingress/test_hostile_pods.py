@@ -165,7 +165,9 @@ async def test_a_wrong_answer_is_nobody_elses(running: World, answer: bytes) -> 
     for _ in range(2):
         first = await running.raw(b"GET /wrong HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n")
         assert not first.startswith(b"HTTP/1.1 200") or b"poison" not in first
-        assert await running.get("/next") == (200, (await running.get("/next"))[1], b"ok")
+        for _ in range(2):
+            status, _, body = await running.get("/next")
+            assert (status, body) == (200, b"ok")
     assert asked >= 6
 
 
