@@ -91,6 +91,10 @@ class Manifest:
         """Return the text of a scalar field as it was written; None for any other field."""
         return self._source.text_of((*self._base, path))
 
+    def advice(self, path: str) -> str:
+        """Return what to do about a value, where it shows that the file is a template."""
+        return _template_advice(self.text_of(path) or "")
+
     def problem(self, path: str, message: str) -> Problem:
         """Return a problem with one field of this object."""
         return Problem(self.file, self.line_of(path), path, message, describe(_named(self.object)))
@@ -307,9 +311,7 @@ class _Source:
 
     def advice(self, line: int) -> str:
         """Return what to do about an error on a line, where it shows what the text is."""
-        if "{{" not in "".join(self._text.split("\n")[line - self._first_line :][:1]):
-            return ""
-        return "; this is a template: render it first, for Helm with: helm template CHART | mkpy up -f -"
+        return _template_advice("".join(self._text.split("\n")[line - self._first_line :][:1]))
 
     def text_of(self, path: Sequence[str | int]) -> str | None:
         """Return the text of a scalar as it was written."""
@@ -334,6 +336,15 @@ class _Source:
                 if mark is not None:
                     line = mark.line
         return node, int(self._first_line + line)
+
+
+def _template_advice(text: str) -> str:
+    """Return how to make a manifest of a text with blanks to fill in; "" for other texts."""
+    if "{{" in text:
+        return "; this is a template: render it first, for Helm with: helm template CHART | mkpy up -f -"
+    if re.search(r"\$\{\w+\}|(?<![\w$])\$[A-Z_]+\b", text):
+        return "; this is a template: fill it in first, with: envsubst < FILE | mkpy up -f -"
+    return ""
 
 
 def _step(node: Any, path: str | int) -> tuple[Any, Any, str | int]:

@@ -95,6 +95,7 @@ def _pod(pod: Object, view: View, toleration_seconds: int) -> None:
     limit_pod(pod, view)
     _service_account(pod, spec, view)
     _priority(pod, spec, view)
+    _runtime_class(pod, spec, view)
     _tolerations(spec, toleration_seconds)
 
 
@@ -130,6 +131,12 @@ def _priority(pod: Object, spec: Object, view: View) -> None:
         value, policy = found.get("value", 0), found.get("preemptionPolicy", policy)
     spec["priority"] = value
     spec.setdefault("preemptionPolicy", policy)
+
+
+def _runtime_class(pod: Object, spec: Object, view: View) -> None:
+    name = spec.get("runtimeClassName")
+    if name and view.get("runtimeclasses.node.k8s.io", name) is None:
+        raise errors.forbidden("pods", pod["metadata"]["name"], f'pod rejected: RuntimeClass "{name}" not found')
 
 
 def _tolerations(spec: Object, seconds: int) -> None:

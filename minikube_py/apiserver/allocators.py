@@ -204,7 +204,8 @@ class ServiceAllocator:
             ) from None
         if not covered:
             network = self._addresses.network
-            raise refuse(f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {network}")
+            why = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {network}"
+            raise refuse(f"{why} (all is on loopback here: leave spec.clusterIP and clusterIPs out)")
         owner = self._reserved.get(wanted)
         if wanted in self._addresses or (owner and owner != (meta.namespace(service), meta.name(service))):
             raise refuse("provided IP is already allocated")

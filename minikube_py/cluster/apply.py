@@ -37,6 +37,7 @@ _FIRST = (
     "Namespace",
     "CustomResourceDefinition",
     "PriorityClass",
+    "RuntimeClass",
     "StorageClass",
     "IngressClass",
     "NetworkPolicy",

@@ -13,7 +13,7 @@ from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
 from minikube_py.cluster.gateway_problems import gateway_problems
-from minikube_py.cluster.workload_problems import last_event, not_there, workload_problems
+from minikube_py.cluster.workload_problems import last_event, not_there, placement_fix, workload_problems
 
 __all__ = ["Problem", "problems"]
 
@@ -56,9 +56,8 @@ def _pods(view: View) -> Iterator[Problem]:
         status = meta.status(pod)
         for condition in status.get("conditions") or ():
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
-                yield Problem(
-                    "MK111", _about(pod), f"is not scheduled: {condition.get('message', condition.get('reason'))}"
-                )
+                why = str(condition.get("message") or condition.get("reason"))
+                yield Problem("MK111", _about(pod), f"is not scheduled: {why}{placement_fix(view, pod)}")
         yield from _not_begun(view, pod)
         for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
             waiting = (container.get("state") or {}).get("waiting")

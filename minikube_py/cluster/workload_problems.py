@@ -1,13 +1,16 @@
 """Why pods don't come to be at all, and claims not to a volume: what only events of other objects tell."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Object
+from minikube_py.apimachinery.quantities import quantity
 from minikube_py.client.api import View
+from minikube_py.scheduler.pods import requests_of
 
-__all__ = ["Finding", "last_event", "not_there", "workload_problems"]
+__all__ = ["Finding", "last_event", "not_there", "placement_fix", "workload_problems"]
 
 Finding = tuple[str, Object, str]
 """Code, object, text."""
@@ -78,3 +81,39 @@ def not_there(view: View, namespace: str, labels: Mapping[str, str]) -> str:
                 why = "has spec.replicas: 0" if none_wanted else "has no pods yet"
                 return f"{owner['kind']} {meta.name(owner)}, whose pods would match, {why}"
     return ""
+
+
+def placement_fix(view: View, pod: Object) -> str:
+    """Return what to do for a pod that no node suits: labels that none has, resources that none has; "" for others."""
+    nodes = view.list("nodes")
+    example = next((meta.name(node) for node in reversed(nodes)), "NODE")
+    for key, value in _wanted_labels(meta.spec(pod)):
+        having = [meta.labels(node)[key] for node in nodes if key in meta.labels(node)]
+        if value is None and not having:
+            return f". No node has a label {key}. Fix: kubectl label node {example} {key}=VALUE"
+        if value is not None and value not in having:
+            return f". No node is labelled {key}={value}. Fix: kubectl label node {example} {key}={value}"
+    for name, asked in requests_of(meta.spec(pod)).items():
+        offers = [
+            offer for node in nodes if (offer := (meta.status(node).get("allocatable") or {}).get(name)) is not None
+        ]
+        if all(quantity(offer) * (1000 if name == "cpu" else 1) < asked for offer in offers):
+            most = f"none has more than {max(offers, key=quantity)}" if offers else "none offers it"
+            return f". Of what it requests in {name}, {most}. Fix: lower resources.requests.{name}"
+    return ""
+
+
+def _wanted_labels(spec: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+    """Yield labels that a node must have; None where any value does."""
+    yield from (spec.get("nodeSelector") or {}).items()
+    for constraint in spec.get("topologySpreadConstraints") or ():
+        if constraint.get("whenUnsatisfiable") == "DoNotSchedule":
+            yield constraint["topologyKey"], None
+    required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ) or {}
+    terms: list[Any] = required.get("nodeSelectorTerms") or []
+    for expression in terms[0].get("matchExpressions") or () if len(terms) == 1 else ():
+        values: list[str] = expression.get("values") or []
+        if expression["operator"] == "Exists" or (expression["operator"] == "In" and len(values) == 1):
+            yield expression["key"], values[0] if values else None

@@ -123,7 +123,8 @@ def _errors(manifest: Manifest, registry: Registry, defined: Mapping[tuple[str, 
         if not isinstance(obj.get(key), str) or not obj[key]:
             missing = True
             near = names.nearest(key, (str(k) for k in obj if k not in ("metadata", "spec", "data", "status")))
-            yield manifest.problem(key, "Required value" + (f' (there is "{near}")' if near and near != key else ""))
+            text = "Required value" + (f' (there is "{near}")' if near and near != key else "")
+            yield manifest.problem(key, text + (_what_else(manifest) if key == "kind" else ""))
     if missing:
         return
     api_version, kind_name = obj["apiVersion"], obj["kind"]
@@ -142,6 +143,16 @@ def _errors(manifest: Manifest, registry: Registry, defined: Mapping[tuple[str, 
     if kind is None or any(error.kind == "type" for error in wrong):
         return
     yield from _semantic(manifest, kind)
+
+
+def _what_else(manifest: Manifest) -> str:
+    """Return what to do about a file that is no manifest but something else that people keep beside them."""
+    folder, _, name = manifest.file.rpartition("/")
+    if name in ("Chart.yaml", "Chart.yml"):
+        return f"; {folder or '.'} is a Helm chart: helm template {folder or '.'} | mkpy up -f -"
+    if isinstance(manifest.object.get("services"), dict):
+        return f"; this is a Compose file: convert it with: kompose convert -f {manifest.file}"
+    return ""
 
 
 def _advice(manifest: Manifest, error: decoding.SchemaError) -> str:
@@ -171,7 +182,7 @@ def _semantic(manifest: Manifest, kind: Kind) -> Iterator[Problem]:
     kind.prepare(obj, None)
     kind.default(obj)
     for error in kind.validate(obj, None):
-        yield manifest.problem(error.path, error.message)
+        yield manifest.problem(error.path, error.message + manifest.advice(error.path))
 
 
 def _known(registry: Registry, api_version: str, kind: str) -> Kind | None:

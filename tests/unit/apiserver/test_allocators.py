@@ -72,7 +72,7 @@ def test_address_out_of_range_is_refused_with_the_range(api: Operations) -> None
     """An address of another cluster's range is refused in Kubernetes' words."""
     assert refused(api, service(clusterIP="10.96.3.4")).endswith(
         "failed to allocate IP 10.96.3.4: the provided IP (10.96.3.4) is not in the valid range. "
-        "The range of valid IPs is 127.96.0.0/16"
+        "The range of valid IPs is 127.96.0.0/16 (all is on loopback here: leave spec.clusterIP and clusterIPs out)"
     )
 
 

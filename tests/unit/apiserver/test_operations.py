@@ -233,6 +233,9 @@ def test_pod_with_unknown_account_or_class_is_forbidden(api: Operations) -> None
     assert refusal(api.create, pod(priorityClassName="gold")).message == (
         'pods "p" is forbidden: no PriorityClass with name gold was found'
     )
+    assert refusal(api.create, pod(runtimeClassName="gvisor")).message == (
+        'pods "p" is forbidden: pod rejected: RuntimeClass "gvisor" not found'
+    )
 
 
 def test_priority_class_gives_its_value(api: Operations) -> None:

@@ -8,6 +8,7 @@ from minikube_py.aiokit.clock import VirtualClock
 from minikube_py.apimachinery.meta import Object
 from minikube_py.apiserver.operations import Operations
 from minikube_py.cluster.problems import problems
+from minikube_py.cluster.workload_problems import placement_fix
 
 
 def _deployment(replicas: int) -> Object:
@@ -92,3 +93,31 @@ def test_a_claim_whose_class_is_another_clouds() -> None:
     [problem] = problems(operations)
     assert problem.code == "MK116"
     assert "leave storageClassName out, or add a StorageClass gp3" in problem.text
+
+
+PLACES: dict[str, tuple[dict[str, Any], str]] = {
+    "a label that no node has": ({"nodeSelector": {"disktype": "ssd"}}, "kubectl label node worker disktype=ssd"),
+    "a label that a node has": ({"nodeSelector": {"kubernetes.io/os": "linux"}}, ""),
+    "zones that nobody named": (
+        {"topologySpreadConstraints": [{"topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "maxSkew": 1}]},
+        "kubectl label node worker zone=VALUE",
+    ),
+    "more than a node has": ({"resources": {"requests": {"cpu": "64"}}}, "none has more than 8"),
+    "devices": ({"resources": {"limits": {"nvidia.com/gpu": 1}}}, "none offers it"),
+    "as much as a node has": ({"resources": {"requests": {"cpu": "8"}}}, ""),
+}
+
+
+@pytest.mark.parametrize(("spec", "words"), PLACES.values(), ids=PLACES)
+def test_a_pod_that_suits_no_node_is_told_how_it_would(spec: dict[str, Any], words: str) -> None:
+    """The label to set, or the request to lower."""
+    operations = Operations(VirtualClock())
+    node = operations.create(
+        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "worker", "labels": {"kubernetes.io/os": "linux"}}}
+    )
+    allocatable = {"cpu": "8", "memory": "16Gi", "pods": "110"}
+    operations.update({**node, "status": {"allocatable": allocatable}}, subresource="status")
+    container = {"name": "c", "image": "nginx", "resources": spec.get("resources", {})}
+    fix = placement_fix(operations, {"kind": "Pod", "metadata": {}, "spec": {**spec, "containers": [container]}})
+    assert words in fix
+    assert bool(words) == bool(fix)

@@ -45,6 +45,33 @@ def test_semantic_rules_have_lines_too() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("metadata: {name: '{{ .Release.Name }}-web'}", "helm template CHART"),
+        ("metadata: {name: '${APP}'}", "envsubst < FILE"),
+        ("metadata: {name: $APP}", "envsubst < FILE"),
+    ],
+)
+def test_a_template_is_to_be_filled_in_first(text: str, words: str) -> None:
+    """Also where the blanks are valid YAML."""
+    errors, _ = report(f"apiVersion: v1\nkind: ConfigMap\n{text}\n")
+    assert words in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("shop/Chart.yaml", "apiVersion: v2\nname: shop\n", "helm template shop"),
+        ("docker-compose.yaml", "services: {web: {image: nginx}}\n", "kompose convert -f docker-compose.yaml"),
+    ],
+)
+def test_other_files_that_lie_beside_manifests_are_known(name: str, text: str, words: str) -> None:
+    """Helm's and Compose's are told how they become manifests."""
+    found = check(parse(text, name), Registry())
+    assert any(words in str(problem) for problem in found.errors)
+
+
 def test_every_error_of_every_object_is_told() -> None:
     """Nothing starts half."""
     errors, _ = report(
