@@ -73,7 +73,7 @@ class LocalCluster(NodeVerbs):
             "nodes_count": self.node_count,
             "api": self.api_url,
             "token": self.credentials.token if self._api else "",
-            "ca": str(self.state_dir / "ca.crt") if self._api else "",
+            "ca": self.ca() if self._api else "",
             "kubeconfig": str(self.state_dir / "kubeconfig") if self._api else "",
             "ranges": {
                 "nodes": str(self.addresses.nodes),
@@ -125,14 +125,21 @@ class LocalCluster(NodeVerbs):
         sections = [("problems", found), ("pods", pods), ("denied by policy", denied)]
         return [(title, "\n".join(lines)) for title, lines in sections if lines]
 
-    async def kubeconfig(self) -> str:
-        """Write the kubeconfig (0600), starting the API server if need be; return its path."""
+    def ca(self) -> str:
+        """Write the certificate of the cluster's authority; return its path."""
         from minikube_py.apiserver.credentials import write_private
 
+        path = self.state_dir / "ca.crt"
+        if not path.exists():
+            write_private(path, self.credentials.authority.cert_pem)
+        return str(path)
+
+    async def kubeconfig(self) -> str:
+        """Write the kubeconfig (0600), starting the API server if need be; return its path."""
         await self.serve_api()
         path = self.state_dir / "kubeconfig"
         if not path.exists():
-            write_private(self.state_dir / "ca.crt", self.credentials.authority.cert_pem)
+            self.ca()
             self.write_kubeconfig(path)
         return str(path)
 

@@ -130,6 +130,11 @@ class Cluster(_Handle):
         """Path of a kubeconfig for kubectl and client libraries; the API server starts at the first use."""
         return self._session.run(self._session.local.kubeconfig())
 
+    @property
+    def ca(self) -> str:
+        """Path of the certificate that signs the Ingresses' and the API server's, for clients other than `client()`."""
+        return self._session.call(self._session.local.ca)
+
     def wait(
         self,
         target: str,
@@ -298,6 +303,10 @@ class AsyncCluster(_Handle):
         """Return the path of a kubeconfig; the API server starts at the first use."""
         path: str = await self._run(self._session.local.kubeconfig())
         return path
+
+    async def ca(self) -> str:
+        """Return the path of the authority's certificate, as `Cluster.ca`."""
+        return self._session.call(self._session.local.ca)
 
     async def wait(
         self,

@@ -6,6 +6,7 @@ public way to hand a backend to its transports: `_pool` is the one private attri
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -142,10 +143,37 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
 
-def _pool_options(options: Mapping[str, Any]) -> dict[str, Any]:
+class _Trust(ssl.SSLContext):
+    """Trusts what the machine trusts, and the cluster's own authority; reads them (30 ms) at the first handshake."""
+
+    session: "Session | None"
+
+    @classmethod
+    def of(cls, session: "Session") -> "_Trust":
+        made = cls(ssl.PROTOCOL_TLS_CLIENT)
+        made.session = session
+        return made
+
+    def _load(self) -> None:
+        if self.session is not None:
+            local = self.session.local
+            self.load_default_certs()
+            self.load_verify_locations(cadata=self.session.call(lambda: local.credentials.authority.cert_pem).decode())
+            self.session = None
+
+    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        self._load()
+        return super().wrap_socket(*arguments, **options)
+
+    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
+        self._load()
+        return super().wrap_bio(*arguments, **options)
+
+
+def _pool_options(session: "Session", options: Mapping[str, Any]) -> dict[str, Any]:
     verify = options.get("verify", True)
     return {
-        "ssl_context": httpx.create_ssl_context(verify=verify),
+        "ssl_context": _Trust.of(session) if verify is True else httpx.create_ssl_context(verify=verify),
         "max_connections": 100,
         "max_keepalive_connections": 20,
         "keepalive_expiry": 5.0,
@@ -157,7 +185,7 @@ def sync_client(session: "Session", from_pod: str | None, namespace: str, option
     identity = _Identity(session, from_pod, namespace)
     transport = httpx.HTTPTransport(verify=False)
     transport._pool.close()
-    transport._pool = httpcore.ConnectionPool(network_backend=_Backend(identity), **_pool_options(options))
+    transport._pool = httpcore.ConnectionPool(network_backend=_Backend(identity), **_pool_options(session, options))
     return httpx.Client(transport=transport, trust_env=False, **options)
 
 
@@ -167,5 +195,7 @@ def async_client(
     """Return an httpx.AsyncClient that calls as `from_pod`, or from outside the cluster."""
     identity = _Identity(session, from_pod, namespace)
     transport = httpx.AsyncHTTPTransport(verify=False)
-    transport._pool = httpcore.AsyncConnectionPool(network_backend=_AsyncBackend(identity), **_pool_options(options))
+    transport._pool = httpcore.AsyncConnectionPool(
+        network_backend=_AsyncBackend(identity), **_pool_options(session, options)
+    )
     return httpx.AsyncClient(transport=transport, trust_env=False, **options)
