@@ -382,8 +382,7 @@ def test_startup_probe_gates_readiness(cluster: Cluster) -> None:
         spec={"volumes": [{"name": "state", "emptyDir": {}}]},
     )
     cluster.apply(pod)
-    _until(lambda: _status(cluster, "slow").get("phase") == "Running")
-    time.sleep(0.3)
+    _until(lambda: any(e["reason"] == "Unhealthy" and "Startup" in e["message"] for e in cluster.get("events")))
     assert _status(cluster, "slow")["containerStatuses"][0]["started"] is False
     assert cluster.exec("pod/slow", ["sh", "-c", "ls /state"]).stdout == ""
     cluster.exec("pod/slow", ["touch", "/state/up"])

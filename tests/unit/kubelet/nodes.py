@@ -83,6 +83,18 @@ class Cluster:
         conditions = (self.pod(name).get("status") or {}).get("conditions") or ()
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
+    async def soon(self, holds: Callable[[], object], timeout: float = 5.0) -> None:
+        """Let the loop turn until something holds that no watcher sees, such as what the kernel has counted."""
+        async with asyncio.timeout(timeout):
+            while not holds():
+                await asyncio.sleep(0)
+
+    async def asked(self, name: str) -> None:
+        """Wait until a request has come to a pod."""
+        worker = self.kubelet.worker("default", name)
+        assert worker is not None
+        await self.soon(lambda: worker.namespace.stats.received)
+
     async def until(self, holds: Callable[[], object], timeout: float = 5.0) -> None:
         """Wait for what watchers would see."""
         changed = asyncio.Event()

@@ -44,7 +44,7 @@ async def test_deleted_pod_leaves_endpoints_first(cluster: Cluster) -> None:
     await cluster.until(lambda: cluster.ready("web"))
     ip = cluster.pod("web")["status"]["podIP"]
     slow = asyncio.create_task(cluster.get("web", "/?wait=200ms"))
-    await asyncio.sleep(0.05)
+    await cluster.asked("web")
     cluster.api.delete("pods", "web", "default")
     assert cluster.kubelet.pool.owner(ip) == "default/web"
     await cluster.until(lambda: cluster.api.get("pods", "web", "default") is None)
@@ -61,7 +61,7 @@ async def test_forced_deletion_lets_requests_finish(cluster: Cluster) -> None:
     cluster.create("web")
     await cluster.until(lambda: cluster.ready("web"))
     slow = asyncio.create_task(cluster.get("web", "/?wait=200ms"))
-    await asyncio.sleep(0.05)
+    await cluster.asked("web")
     cluster.api.delete("pods", "web", "default", grace_period=0)
     assert cluster.api.get("pods", "web", "default") is None
     assert (await slow).status_code == 200
@@ -209,8 +209,8 @@ async def test_config_map_volume(tmp_path: Path) -> None:
         await cluster.until(lambda: cluster.ready("web"))
         assert (await cluster.get("web")).text == "one"
         cluster.api.modify("configmaps", "page", "default", lambda o: o["data"].update({"index.html": "two"}))
-        await asyncio.sleep(0.01)
-        assert (await cluster.get("web")).text == "two"
+        while (await cluster.get("web")).text != "two":
+            pass  # the folder follows in one of the loop's next turns
         cluster.api.delete("pods", "web", "default")
         await cluster.until(lambda: cluster.api.get("pods", "web", "default") is None)
         assert os.listdir(tmp_path / "pods") == []
@@ -249,7 +249,7 @@ async def test_service_that_comes_later_opens_its_port(cluster: Cluster) -> None
             "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 9090}]},
         }
     )
-    await asyncio.sleep(0.05)
+    await cluster.soon(lambda: cluster.fabric.answers(cluster.pod("web")["status"]["podIP"], 9090))
     assert (await cluster.get("web", "/", 9090)).json()["pod"] == "web"
 
 
