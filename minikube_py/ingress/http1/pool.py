@@ -24,8 +24,8 @@ from minikube_py.ingress.http1.messages import (
     last_chunk,
     parse_head,
 )
+from minikube_py.ingress.proxy.awaited import Awaited
 from minikube_py.ingress.proxy.inbound import Fields
-from minikube_py.ingress.proxy.silence import Silence
 from minikube_py.ingress.router import Endpoint
 
 __all__ = ["Closed", "Connection", "Listener", "Pool"]
@@ -57,7 +57,7 @@ class Listener(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(Awaited, asyncio.Protocol):
     """One socket to one endpoint.
 
     Resource handling: `close()` is safe at any time; a connection that isn't released must be closed.
@@ -67,20 +67,13 @@ class Connection(asyncio.Protocol):
         "_buffer",
         "_busy",
         "_chunks",
-        "_done",
-        "_error",
         "_framing",
-        "_head",
         "_left",
         "_method",
-        "_pieces",
         "_reading_paused",
-        "_silence",
         "_size",
-        "_waiter",
         "_write_waiter",
         "_writing_paused",
-        "endpoint",
         "idle_since",
         "listener",
         "on_interim",
@@ -92,7 +85,7 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(self, endpoint: Endpoint, secure: bool, clock: Clock) -> None:
-        self.endpoint = endpoint
+        super().__init__(endpoint, clock)
         self.secure = secure
         self.reused = False
         self.idle_since = 0.0
@@ -103,23 +96,20 @@ class Connection(asyncio.Protocol):
         """Told of informational answers (103 Early Hints)."""
         self.listener: Listener | None = None
         self.transport: asyncio.Transport | None = None
-        self._silence = Silence(clock, self._silent)
-        self._waiter: asyncio.Future[None] | None = None
         self._write_waiter: asyncio.Future[None] | None = None
         self._busy = False
         self._writing_paused = False
         self._reading_paused = False
-        self._error: Exception | None = None
         self._reset("GET")
 
     def _reset(self, method: str) -> None:
         self._method = method
         self._buffer = b""
-        self._head: Head | None = None
+        self._head = None
         self._framing = Framing.NONE
         self._left = 0
         self._chunks: Chunks | None = None
-        self._pieces: list[bytes] = []
+        self._pieces = []
         self._size = 0
         self._done = False
         self.received = 0
@@ -174,23 +164,6 @@ class Connection(asyncio.Protocol):
         """What came after the body, once it is here."""
         return self._chunks.trailers if self._chunks is not None else ()
 
-    async def head(self, timeout: float) -> Head:
-        """Return status and headers.
-
-        Error handling: Closed, BadResponse, TimeoutError after `timeout` seconds of silence.
-        """
-        while self._head is None:
-            await self._wait(timeout)
-        return self._head
-
-    async def read(self, timeout: float) -> bytes:
-        """Return the next bytes of the body; b"" at its end. Errors as `head`."""
-        while not self._pieces:
-            if self._done:
-                return b""
-            await self._wait(timeout)
-        return self.take()
-
     def take(self) -> bytes:
         """Return what is there of the body, without waiting."""
         pieces = self._pieces
@@ -205,53 +178,29 @@ class Connection(asyncio.Protocol):
         return data
 
     @property
-    def done(self) -> bool:
-        """The whole answer is here (some of it may wait in `take`)."""
-        return self._done
-
-    @property
     def reusable(self) -> bool:
         """The answer ended cleanly and the backend keeps the connection."""
         return self._done and self.usable and self._head is not None and self._head.keep_alive and not self._left
-
-    async def _wait(self, timeout: float) -> None:
-        if self._error is not None:
-            raise self._error
-        waiter = self._waiter = asyncio.get_running_loop().create_future()
-        self._silence.expect(timeout)
-        try:
-            await waiter
-        finally:
-            self._waiter = None
 
     @property
     def answer(self) -> Head | None:
         """The answer's head, if it has come."""
         return self._head
 
-    def expect(self, timeout: float) -> None:
-        """Give the backend `timeout` seconds until it must have said more."""
-        self._silence.expect(timeout)
-
-    def touch(self, timeout: float) -> None:
-        """Start the current wait's timeout over."""
-        self._silence.touch(timeout)
-
-    def _silent(self) -> None:
-        if self._reading_paused:  # it is the caller who is slow
-            self._silence.expect(1.0)
-            return
-        silent = TimeoutError(f"{self.endpoint} was silent for too long")
-        if self.listener is not None:
-            self.listener.failed(silent)
-        elif self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(silent)
+    def _held(self) -> bool:
+        return self._reading_paused
 
     def _wake(self) -> None:
         if self.listener is not None:
             self.listener.progressed()
-        elif self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        else:
+            super()._wake()
+
+    def _refuse(self, error: Exception) -> None:
+        if self.listener is not None:
+            self.listener.failed(error)
+        else:
+            super()._refuse(error)
 
     # asyncio.Protocol
 
@@ -344,13 +293,11 @@ class Connection(asyncio.Protocol):
             clean=clean,
         )
         self.transport = None
-        self._silence.stop()
+        self._stop()
         if self._done:
             self._wake()
-        elif self.listener is not None:
-            self.listener.failed(self._error)
-        elif self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(self._error)
+        else:
+            self._refuse(self._error)
         if self._write_waiter is not None and not self._write_waiter.done():
             self._write_waiter.set_exception(self._error)
 
@@ -368,10 +315,7 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, error: Exception) -> None:
         self._error = error
-        if self.listener is not None:
-            self.listener.failed(error)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(error)
+        self._refuse(error)
         self.close()
 
     def rest(self) -> None:
@@ -382,7 +326,7 @@ class Connection(asyncio.Protocol):
         self.listener = None
 
     def close(self) -> None:
-        self._silence.stop()
+        self._stop()
         if self.transport is not None:
             self.transport.abort()
 

@@ -23,8 +23,8 @@ from minikube_py.aiokit.clock import Clock, Timer, within
 from minikube_py.ingress.http1.messages import BadResponse, Framing, Head
 from minikube_py.ingress.http1.pool import Closed
 from minikube_py.ingress.http2.messages import Frames, FrameTooLong, Outgoing, head_of, request_headers, trailer_fields
+from minikube_py.ingress.proxy.awaited import Awaited
 from minikube_py.ingress.proxy.inbound import Fields
-from minikube_py.ingress.proxy.silence import Silence
 from minikube_py.ingress.router import Endpoint
 
 __all__ = ["Pool2", "Stream"]
@@ -42,7 +42,7 @@ _IDLE = 60.0
 """Seconds an unused connection stays open (ingress-nginx: upstream-keepalive-timeout 60)."""
 
 
-class Stream:
+class Stream(Awaited):
     """One request and its answer on a shared connection.
 
     Resource handling: `close()` is safe at any time; an answer that hasn't ended is cancelled for the pod too.
@@ -51,7 +51,7 @@ class Stream:
     on_interim: Callable[[Head], None] | None = None
 
     def __init__(self, backend: "_Backend", *, reused: bool) -> None:
-        self.endpoint = backend.endpoint
+        super().__init__(backend.endpoint, backend.clock)
         self.reused = reused
         self.received = 0
         """Body bytes of the answer."""
@@ -62,14 +62,7 @@ class Stream:
         self.end_sent = False
         self.out = Outgoing()
         self._backend = backend
-        self._silence = Silence(backend.clock, self._silent)
         self._method = ""
-        self._answer: Head | None = None
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._done = False
-        self._error: Exception | None = None
-        self._waiter: asyncio.Future[None] | None = None
         self._write_waiter: asyncio.Future[None] | None = None
         self._trailers_out: Fields = ()
 
@@ -125,23 +118,6 @@ class Stream:
 
     # The answer
 
-    async def head(self, timeout: float) -> Head:
-        """Return status and headers.
-
-        Error handling: Closed, BadResponse, TimeoutError after `timeout` seconds of silence.
-        """
-        while self._answer is None:
-            await self._wait(timeout)
-        return self._answer
-
-    async def read(self, timeout: float) -> bytes:
-        """Return the next bytes of the body; b"" at its end. Errors as `head`."""
-        while not self._pieces:
-            if self._done:
-                return b""
-            await self._wait(timeout)
-        return self.take()
-
     def take(self) -> bytes:
         """Return what is there of the body, without waiting."""
         data = b"".join(self._pieces)
@@ -149,32 +125,6 @@ class Stream:
         if data:
             self._backend.acknowledge(self, len(data))
         return data
-
-    @property
-    def done(self) -> bool:
-        return self._done
-
-    async def _wait(self, timeout: float) -> None:
-        if self._error is not None:
-            raise self._error
-        self._waiter = asyncio.get_running_loop().create_future()
-        self._silence.expect(timeout)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def expect(self, timeout: float) -> None:
-        """Give the backend `timeout` seconds until it must have said more."""
-        self._silence.expect(timeout)
-
-    def touch(self, timeout: float) -> None:
-        """Start the current wait's timeout over."""
-        self._silence.touch(timeout)
-
-    def _silent(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(TimeoutError(f"{self.endpoint} was silent for too long"))
 
     # What the connection tells
 
@@ -185,30 +135,36 @@ class Stream:
             return
         sized = any(lower == b"content-length" for lower, _, _ in fields)
         framing = Framing.NONE if ended or self._method == "HEAD" else Framing.LENGTH if sized else Framing.UNTIL_CLOSE
-        self._answer = Head(status, b"", fields, framing, 0, True)
+        self._head = Head(status, b"", fields, framing, 0, True)
         self._done = self._done or ended
-        _wake(self._waiter)
+        self._wake()
 
     def feed(self, data: bytes) -> None:
         self._pieces.append(data)
         self.received += len(data)
-        _wake(self._waiter)
+        self._wake()
 
     def finished(self) -> None:
         self._done = True
-        _wake(self._waiter)
+        self._wake()
         _wake(self._write_waiter)
 
     def failed(self, error: Exception) -> None:
         if self._done:
             return
         self._error = self._error or error
-        _wake(self._waiter)
+        self._refuse(self._error)
         _wake(self._write_waiter)
+
+    def lost(self, error: Exception | None) -> None:
+        """The connection is gone, for a reason or without a word."""
+        unanswered = self._head is None
+        when = "before answering" if unanswered else "in the middle of its answer"
+        self.failed(error or Closed(f"{self.endpoint} closed the connection {when}", clean=unanswered))
 
     def close(self) -> None:
         """Give the request up, if it isn't over."""
-        self._silence.stop()
+        self._stop()
         self._backend.leave(self)
         self.failed(Closed("the request was given up", clean=False))
 
@@ -291,8 +247,7 @@ class _Backend(asyncio.Protocol):
 
     def _fail(self, error: Exception | None) -> None:
         for each in list(self.streams.values()):
-            when = "before answering" if each._answer is None else "in the middle of its answer"
-            each.failed(error or Closed(f"{self.endpoint} closed the connection {when}", clean=each._answer is None))
+            each.lost(error)
         self.streams.clear()
 
     def _on(self, event: events.Event) -> None:

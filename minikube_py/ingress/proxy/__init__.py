@@ -5,5 +5,5 @@ exchange     one request ─► sending ─► a pod ─► relaying, or tunnel 
 inbound      a request as an exchange sees it            outbound     its way to a pod, likewise (Protocols)
 balancer     which endpoint is next (pure)               forwarding   heads on their way through (pure)
 pages        what the controller answers itself (pure)   accesslog    its lines (pure)
-silence      how long a pod may be silent
+awaited      an answer that is waited for: what both pools share
 """
