@@ -64,13 +64,8 @@ def _container(
     taken: set[str],
 ) -> Errors:
     name = container.get("name") or ""
-    if not name:
-        yield errors.required(f"{at}.name")
-    else:
-        for why in names.dns_label_errors(name):
-            yield errors.invalid_value(f"{at}.name", name, why)
-        if name in taken:
-            yield errors.duplicate(f"{at}.name", name)
+    yield from rules.own_label(name, f"{at}.name", taken)
+    if name:
         taken.add(name)
     image = container.get("image") or ""
     if not image:

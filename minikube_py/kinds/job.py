@@ -129,12 +129,14 @@ def _policies(spec: Mapping[str, Any], path: str, restart: str) -> rules.Errors:
             yield errors.invalid_value(f"{path}.template.spec.restartPolicy", restart, why)
         if spec.get("podReplacementPolicy") == "TerminatingOrFailed":
             yield errors.not_supported(f"{path}.podReplacementPolicy", "TerminatingOrFailed", ("Failed",))
-        yield from _failure_rules(policy.get("rules") or (), f"{path}.podFailurePolicy.rules", per_index is not None)
+        yield from _failure_rules(
+            policy.get("rules") or (), f"{path}.podFailurePolicy.rules", per_index=per_index is not None
+        )
     if (policy := spec.get("successPolicy")) is not None:
         yield from _success_rules(policy.get("rules") or (), f"{path}.successPolicy.rules")
 
 
-def _failure_rules(given: Sequence[Mapping[str, Any]], path: str, per_index: bool) -> rules.Errors:
+def _failure_rules(given: Sequence[Mapping[str, Any]], path: str, *, per_index: bool) -> rules.Errors:
     if len(given) > _MANY_RULES:
         yield errors.too_many(path, len(given), _MANY_RULES)
     for index, rule in enumerate(given):
@@ -149,13 +151,16 @@ def _failure_rules(given: Sequence[Mapping[str, Any]], path: str, per_index: boo
             why = "specifying both OnExitCodes and OnPodConditions is not supported"
             yield errors.invalid_value(at, "", why)
         elif codes is not None:
-            yield from rules.one_of(codes.get("operator"), f"{at}.onExitCodes.operator", ("In", "NotIn"), needed=True)
-            values = codes.get("values") or ()
-            if not values:
-                yield errors.invalid_value(f"{at}.onExitCodes.values", "", "at least one value is required")
-            elif codes.get("operator") == "In" and 0 in values:
-                why = "must not be 0 for the In operator"
-                yield errors.invalid_value(f"{at}.onExitCodes.values[{values.index(0)}]", 0, why)
+            yield from _exit_codes(codes, f"{at}.onExitCodes")
+
+
+def _exit_codes(codes: Mapping[str, Any], path: str) -> rules.Errors:
+    yield from rules.one_of(codes.get("operator"), f"{path}.operator", ("In", "NotIn"), needed=True)
+    values = codes.get("values") or ()
+    if not values:
+        yield errors.invalid_value(f"{path}.values", "", "at least one value is required")
+    elif codes.get("operator") == "In" and 0 in values:
+        yield errors.invalid_value(f"{path}.values[{values.index(0)}]", 0, "must not be 0 for the In operator")
 
 
 def _success_rules(given: Sequence[Mapping[str, Any]], path: str) -> rules.Errors:

@@ -1,11 +1,11 @@
 """Rules that many kinds share: metadata, labels, selectors, ports, numbers.
 
-Each yields `FieldError`s in Kubernetes' wording. Structure and types are checked before (`apimachinery.schema`), so
+Each yields `FieldError`s in Kubernetes' wording. Structure and types are checked before (`apimachinery.decoding`), so
 rules may trust that a map is a map. Source: k8s.io/apimachinery/pkg/api/validation, pkg/apis/core/validation.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, TypeAlias
@@ -27,6 +27,7 @@ __all__ = [
     "network",
     "non_negative",
     "one_of",
+    "own_label",
     "port_name_or_number",
     "port_number",
     "protocol",
@@ -168,6 +169,17 @@ def immutable(new: Any, old: Any, path: str, *, shown: Any = None) -> Errors:
 def non_negative(value: int | None, path: str) -> Errors:
     if value is not None and value < 0:
         yield errors.invalid_value(path, value, NOT_NEGATIVE)
+
+
+def own_label(name: str, path: str, taken: Collection[str]) -> Errors:
+    """Check the name of one of several parts: given, a DNS label, and none of those `taken`."""
+    if not name:
+        yield errors.required(path)
+        return
+    for why in names.dns_label_errors(name):
+        yield errors.invalid_value(path, name, why)
+    if name in taken:
+        yield errors.duplicate(path, name)
 
 
 def one_of(value: str | None, path: str, supported: Sequence[str], *, needed: bool = False) -> Errors:

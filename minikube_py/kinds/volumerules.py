@@ -6,7 +6,8 @@ Stands for ValidateVolumes of pkg/apis/core/validation. Left out: volume types t
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from minikube_py.apimachinery import errors, names
+from minikube_py.apimachinery import errors
+from minikube_py.kinds import rules
 from minikube_py.kinds.rules import Errors
 
 __all__ = ["field_ref", "local_path", "volumes"]
@@ -62,13 +63,7 @@ def volumes(given: Iterable[Mapping[str, Any]], path: str, found: dict[str, Mapp
     for index, volume in enumerate(given):
         at = f"{path}[{index}]"
         name = volume.get("name") or ""
-        if not name:
-            yield errors.required(f"{at}.name")
-        else:
-            for why in names.dns_label_errors(name):
-                yield errors.invalid_value(f"{at}.name", name, why)
-            if name in found:
-                yield errors.duplicate(f"{at}.name", name)
+        yield from rules.own_label(name, f"{at}.name", found)
         kinds = [key for key, value in volume.items() if key != "name" and value is not None]
         for kind in kinds[1:]:
             yield errors.forbidden_field(f"{at}.{kind}", "may not specify more than 1 volume type")

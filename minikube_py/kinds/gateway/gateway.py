@@ -154,30 +154,28 @@ def _is_address(value: str) -> bool:
 
 def _listeners(found: list[Mapping[str, Any]]) -> Iterator[FieldError]:
     at = "spec.listeners"
-
-    def some(test: bool, why: str) -> Iterator[FieldError]:
-        if test:
-            yield broken(at, why, "array")
-
-    yield from some(
-        any(each["protocol"] in ("HTTP", "TCP", "UDP") and "tls" in each for each in found),
-        "tls must not be specified for protocols ['HTTP', 'TCP', 'UDP']",
-    )
-    yield from some(
-        any(each["protocol"] == "HTTPS" and (each.get("tls") or {}).get("mode") == "Passthrough" for each in found),
-        "tls mode must be Terminate for protocol HTTPS",
-    )
-    yield from some(
-        any(each["protocol"] in ("TCP", "UDP") and each.get("hostname") for each in found),
-        "hostname must not be specified for protocols ['TCP', 'UDP']",
-    )
-    yield from some(
-        len({each["name"] for each in found}) < len(found), "Listener name must be unique within the Gateway"
-    )
     places = [(each["port"], each["protocol"], each.get("hostname")) for each in found]
-    yield from some(
-        len(set(places)) < len(places), "Combination of port, protocol and hostname must be unique for each listener"
-    )
+    for wrong, why in (
+        (
+            any(each["protocol"] in ("HTTP", "TCP", "UDP") and "tls" in each for each in found),
+            "tls must not be specified for protocols ['HTTP', 'TCP', 'UDP']",
+        ),
+        (
+            any(each["protocol"] == "HTTPS" and (each.get("tls") or {}).get("mode") == "Passthrough" for each in found),
+            "tls mode must be Terminate for protocol HTTPS",
+        ),
+        (
+            any(each["protocol"] in ("TCP", "UDP") and each.get("hostname") for each in found),
+            "hostname must not be specified for protocols ['TCP', 'UDP']",
+        ),
+        (len({each["name"] for each in found}) < len(found), "Listener name must be unique within the Gateway"),
+        (
+            len(set(places)) < len(places),
+            "Combination of port, protocol and hostname must be unique for each listener",
+        ),
+    ):
+        if wrong:
+            yield broken(at, why, "array")
     for index, each in enumerate(found):
         tls = each.get("tls")
         if tls and tls.get("mode") == "Terminate" and not tls.get("certificateRefs") and not tls.get("options"):
