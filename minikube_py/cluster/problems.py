@@ -13,7 +13,8 @@ from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
 from minikube_py.cluster.gateway_problems import gateway_problems
-from minikube_py.cluster.workload_problems import last_event, not_there, placement_fix, workload_problems
+from minikube_py.cluster.selection import selects_nothing
+from minikube_py.cluster.workload_problems import last_event, placement_fix, workload_problems
 
 __all__ = ["Problem", "problems"]
 
@@ -122,7 +123,7 @@ def _services(view: View, listening: Ports) -> Iterator[Problem]:
             continue
         pods = view.list("pods", meta.namespace(service), Selector.from_map(selector))
         if not pods:
-            yield Problem("MK101", _about(service), _selects_nothing(view, service, selector))
+            yield Problem("MK101", _about(service), selects_nothing(view, meta.namespace(service), selector))
             continue
         yield from _target_ports(service, pods, listening)
         if not any(_ready(pod) for pod in pods):
@@ -138,27 +139,6 @@ def _external_ips(service: Object) -> Iterator[Problem]:
                 _about(service),
                 f"externalIP {ip} is not served: everything here is on loopback. Fix: an address in 127.0.0.0/8",
             )
-
-
-def _selects_nothing(view: View, service: Object, selector: Mapping[str, str]) -> str:
-    wanted = ",".join(f"{k}={v}" for k, v in selector.items())
-    if absent := not_there(view, meta.namespace(service), selector):
-        return f"selects {wanted}; {absent}"
-    matching = Selector.from_map(selector)
-    if elsewhere := sorted({meta.namespace(pod) for pod in view.list("pods", None, matching)}):
-        return (
-            f"selects {wanted}; such pods exist, but in namespace {elsewhere[0]}. A selector never crosses namespaces"
-        )
-    pods = view.list("pods", meta.namespace(service))
-    for key, value in selector.items():
-        values = sorted({meta.labels(pod)[key] for pod in pods if key in meta.labels(pod)})
-        if values and value not in values:
-            nearest = names.nearest(value, values) or values[0]
-            return (
-                f"selects {wanted}; no pod in namespace {meta.namespace(service)} has that. "
-                f"Closest: {key}={nearest}. Fix: spec.selector.{key}: {nearest}"
-            )
-    return f"selects {wanted}; no pod in namespace {meta.namespace(service)} has that"
 
 
 def _target_ports(service: Object, pods: Sequence[Object], listening: Ports) -> Iterator[Problem]:

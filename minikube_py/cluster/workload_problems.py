@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from minikube_py.apimachinery import meta
-from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Object
 from minikube_py.apimachinery.quantities import quantity
 from minikube_py.client.api import View
 from minikube_py.scheduler.pods import requests_of
 
-__all__ = ["Finding", "last_event", "not_there", "placement_fix", "workload_problems"]
+__all__ = ["Finding", "last_event", "placement_fix", "workload_problems"]
 
 Finding = tuple[str, Object, str]
 """Code, object, text."""
@@ -69,18 +68,6 @@ def _class_fix(view: View, claim: Object) -> str:
         f"; the classes here: {', '.join(classes) or 'none'}. Fix: leave storageClassName out, or add a StorageClass "
         f"{wanted} with provisioner: k8s.io/minikube-hostpath"
     )
-
-
-def not_there(view: View, namespace: str, labels: Mapping[str, str]) -> str:
-    """Say of which workload pods with these labels would be, if they existed; "" for none."""
-    wanted = Selector.from_map(dict(labels))
-    for resource in _WORKLOADS:
-        for owner in view.list(resource, namespace):
-            if wanted.matches(((meta.spec(owner).get("template") or {}).get("metadata") or {}).get("labels") or {}):
-                none_wanted = meta.spec(owner).get("replicas") == 0
-                why = "has spec.replicas: 0" if none_wanted else "has no pods yet"
-                return f"{owner['kind']} {meta.name(owner)}, whose pods would match, {why}"
-    return ""
 
 
 def placement_fix(view: View, pod: Object) -> str:
