@@ -96,7 +96,8 @@ class IngressReconciler:
         if event.resource == SERVICES:
             if meta.spec(event.object).get("type") == "LoadBalancer":  # it may be the controller's own
                 return self._sources.all(INGRESSES)
-            if used := rules.keys.get(event.key):
+            changed = event.change is not Change.MODIFIED or meta.spec(event.old or {}) != meta.spec(event.object)
+            if changed and (used := rules.keys.get(event.key)):
                 return [key for key, each in rules.uses.items() if not set(used).isdisjoint(each)]
         elif event.resource == SECRETS:
             return [each.ingress for each in rules.tls.values() if each.secret == event.key]

@@ -7,7 +7,7 @@ from minikube_py.aiokit.tasks import TaskScope
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.apiserver.operations import Operations
 from minikube_py.client.reconcile import Agent as ReconcilerAgent
-from minikube_py.ingress.agent import Agent, ResourceReconciler
+from minikube_py.ingress.agent import Agent, IngressReconciler, ResourceReconciler
 from minikube_py.ingress.flavors import flavor
 from minikube_py.ingress.rules.compile import compile_rules
 from minikube_py.ingress.rules.sources import Sources
@@ -133,6 +133,29 @@ async def test_what_is_wrong_becomes_a_warning() -> None:
     reasons = {reason for type_, reason, _ in events(api) if type_ == "Warning"}
     assert reasons == {"ServicePortNotFound", "ServiceNotFound", "UnknownAnnotation", "SecretUnusable"}
     assert all(each["count"] == 1 for each in api.list("events"))
+
+
+def test_a_change_concerns_those_who_share_its_hosts() -> None:
+    """An Ingress of another host, or with another Service, is not looked at again."""
+    api = Operations(VirtualClock(), seed=1)
+    for name in ("a", "b"):
+        api.create(service(name))
+        api.create(ingress(name, {f"{name}.test": [path(name)]}))
+    api.create(ingress_class())
+    reconciler = IngressReconciler(flavor("nginx"), list)
+    dirty: set[Key] = set()
+    api.subscribe(reconciler.watches, lambda event: dirty.update(reconciler.watches[event.resource](event, api)))
+    for name in ("a", "b"):
+        reconciler.reconcile(Key("default", name), api, 0.0)
+    for changed, concerned in (
+        (ingress("a", {"other.test": [path("a")]}), {"a"}),
+        (service("b", ports=[{"name": "http", "port": 81}]), {"b"}),
+        (service("c"), set()),
+    ):
+        dirty.clear()
+        (api.create if changed["metadata"]["name"] == "c" else api.update)(changed)
+        assert {key.name for key in dirty} == concerned
+        reconciler.reconcile(Key("default", "a"), api, 0.0)
 
 
 async def test_custom_resources_have_events_of_their_own() -> None:
