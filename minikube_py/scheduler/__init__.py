@@ -5,6 +5,7 @@
     scores.py           which of those is best?
     preemption.py       if none: which pods have to make room?
     choose.py           choose(pod, nodes) -> Binding | Preemption(victims) | Unschedulable(reasons): the pure core
+    ranking.py          what was found out for one pod, for the next of the same template
     agent.py            watches, binds, records events
 
 A new rule is one function in `filters.py` (or `scores.py`) and a row in its list there.

@@ -26,6 +26,7 @@ from minikube_py.scheduler.filters import Reason
 from minikube_py.scheduler.nodes import Cache, NodeInfo
 from minikube_py.scheduler.pods import PodInfo
 from minikube_py.scheduler.preemption import AWAITS_AN_END
+from minikube_py.scheduler.ranking import Ranking
 
 __all__ = ["Scheduler"]
 
@@ -49,6 +50,7 @@ class Scheduler:
         self._clock = clock
         self._recorder = Recorder(api, clock, _NAME)
         self._cache = Cache()
+        self._ranking: Ranking | None = None
         self._heap: list[tuple[int, int, Key]] = []
         self._order = count()
         self._pending: dict[Key, int] = {}
@@ -200,16 +202,30 @@ class Scheduler:
         if problem:
             result = Unschedulable({node.name: Reason(problem, False) for node in self._cache}, problem)
         else:
-            info = PodInfo.of(pod)
-            result = choose(
-                info, self._nodes_for(info), self._namespaces, lambda: self._api.list("poddisruptionbudgets.policy")
-            )
+            result = self._choose(PodInfo.of(pod))
         if isinstance(result, Unschedulable):
             self._put_aside(pod, result)
             return
         for claim in wanted:
             self._select_node(claim, result.node)
         self._bind(pod, result.node)
+
+    def _choose(self, pod: PodInfo) -> Binding | Unschedulable:
+        if not self._nominated and (node := self._ranked(pod).best()):
+            return Binding(node)
+        return choose(
+            pod, self._nodes_for(pod), self._namespaces, lambda: self._api.list("poddisruptionbudgets.policy")
+        )
+
+    def _ranked(self, pod: PodInfo) -> Ranking:
+        """Return the ranking that the last pod left, if this one is like it, or a new one."""
+        ranking = self._ranking
+        if ranking is not None:
+            ranking.catch_up(self._cache.nodes, self._cache.changed)
+        if ranking is None or not ranking.serves(pod):
+            ranking = self._ranking = Ranking(pod, self._cache)
+        self._cache.changed.clear()
+        return ranking
 
     def _nodes_for(self, pod: PodInfo) -> Iterable[NodeInfo]:
         """Return the nodes with those pods counted for which others are making room there, but for lesser ones."""

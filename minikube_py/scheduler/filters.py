@@ -15,7 +15,7 @@ from minikube_py.kinds import placement
 from minikube_py.scheduler.nodes import NodeInfo
 from minikube_py.scheduler.pods import AffinityTerm, PodInfo, SpreadConstraint
 
-__all__ = ["FILTERS", "Filter", "Reason", "Rule", "World", "first_reason", "rules_for", "world"]
+__all__ = ["ALONE", "FILTERS", "Filter", "Reason", "Rule", "World", "first_reason", "rules_for", "world"]
 
 
 class Reason(NamedTuple):
@@ -43,7 +43,8 @@ class World(Struct, frozen=True):
     """Constraint → topology value → matching pods, over the nodes that count."""
 
 
-_EMPTY = World({}, False, frozenset(), frozenset(), {})
+ALONE = World({}, False, frozenset(), frozenset(), {})
+"""No other pod has a say."""
 
 
 def world(pod: PodInfo, nodes: Sequence[NodeInfo], namespaces: Mapping[str, Mapping[str, str]]) -> World:
@@ -57,7 +58,7 @@ def world(pod: PodInfo, nodes: Sequence[NodeInfo], namespaces: Mapping[str, Mapp
         if term.topology_key in node.labels and term.matches(pod, namespaces)
     }
     if not pod.affinity and not pod.anti_affinity and not pod.spread:
-        return World({}, False, frozenset(), frozenset(repelling), {}) if repelling else _EMPTY
+        return World({}, False, frozenset(), frozenset(repelling), {}) if repelling else ALONE
     affine: dict[AffinityTerm, set[str]] = {term: set() for term in pod.affinity}
     repelled: set[Domain] = set()
     for node in nodes:

@@ -97,6 +97,8 @@ class Cache:
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeInfo] = {}
+        self.changed: set[str] = set()
+        """Nodes that changed, came or went since whoever reads this has cleared it."""
         self._places: dict[Key, str] = {}
         self._homeless: dict[str, dict[Key, PodInfo]] = {}
 
@@ -105,6 +107,7 @@ class Cache:
 
     def set_node(self, node: Object) -> None:
         name = meta.name(node)
+        self.changed.add(name)
         if info := self.nodes.get(name):
             info.update(node)
             return
@@ -114,12 +117,14 @@ class Cache:
 
     def remove_node(self, name: str) -> None:
         if info := self.nodes.pop(name, None):
+            self.changed.add(name)
             self._homeless[name] = dict(info.pods)
 
     def place(self, pod: PodInfo, node: str) -> None:
         """Count the pod on the node; again replaces what was counted."""
         self.forget(pod.key)
         self._places[pod.key] = node
+        self.changed.add(node)
         if info := self.nodes.get(node):
             info.add(pod)
         else:
@@ -129,6 +134,7 @@ class Cache:
         node = self._places.pop(key, None)
         if node is None:
             return
+        self.changed.add(node)
         if info := self.nodes.get(node):
             info.remove(key)
         elif homeless := self._homeless.get(node):

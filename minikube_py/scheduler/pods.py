@@ -95,9 +95,8 @@ class PodInfo:
     def of(cls, pod: Object) -> "PodInfo":
         spec = meta.spec(pod)
         affinity: Mapping[str, Any] = spec.get("affinity") or {}
-        required, _ = _terms(pod, affinity.get("podAffinity") or {}, 1)
+        required, preferred = _terms(pod, affinity.get("podAffinity") or {}, 1)
         anti_required, anti_preferred = _terms(pod, affinity.get("podAntiAffinity") or {}, -1)
-        _, preferred = _terms(pod, affinity.get("podAffinity") or {}, 1)
         controller = next((r for r in pod["metadata"].get("ownerReferences") or () if r.get("controller")), None)
         return cls(
             key=meta.key(pod),
@@ -155,6 +154,9 @@ def _with_label_keys(pod: Object, term: Mapping[str, Any], selector: Selector) -
 def _terms(
     pod: Object, affinity: Mapping[str, Any], sign: int
 ) -> tuple[tuple[AffinityTerm, ...], tuple[AffinityTerm, ...]]:
+    if not affinity:
+        return (), ()
+
     def compiled(term: Mapping[str, Any], weight: int) -> AffinityTerm:
         given = term.get("namespaces") or ()
         selector = term.get("namespaceSelector")

@@ -5,7 +5,7 @@ Kubernetes adds up weighted scores of all plugins. Here what the pod itself pref
 and the order of the nodes, so that the same cluster always places the same pods alike.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from minikube_py.kinds import placement
@@ -13,7 +13,7 @@ from minikube_py.scheduler.filters import World
 from minikube_py.scheduler.nodes import NodeInfo
 from minikube_py.scheduler.pods import PodInfo
 
-__all__ = ["best", "rank"]
+__all__ = ["best", "prefers_nothing", "rank"]
 
 
 def best(
@@ -40,12 +40,9 @@ def _wishes(
 ) -> list[float]:
     """Return the weighted sum of what the pod prefers, for each node; [] if it prefers nothing."""
     parts: list[tuple[int, list[float]]] = []
-    if any(taint.get("effect") == "PreferNoSchedule" for node in nodes for taint in node.taints):
+    if any(map(_unpopular, nodes)):
         parts.append((3, [-_disliked(pod, node) for node in nodes]))
-    preferred: Sequence[Mapping[str, Any]] = ((pod.spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
-        "preferredDuringSchedulingIgnoredDuringExecution"
-    ) or ()
-    if preferred:
+    if preferred := _preferred_nodes(pod):
         weights = [sum(term["weight"] for term in preferred if _prefers(term["preference"], node)) for node in nodes]
         parts.append((2, weights))
     if pod.preferred:
@@ -58,6 +55,11 @@ def _wishes(
     return [sum(weight * score[i] for weight, score in normalized(parts)) for i in range(len(nodes))] if parts else []
 
 
+def prefers_nothing(pod: PodInfo, nodes: Iterable[NodeInfo]) -> bool:
+    """Tell whether `rank` alone decides among these nodes; spread constraints apart."""
+    return not (pod.preferred or _preferred_nodes(pod) or any(map(_unpopular, nodes)))
+
+
 def normalized(parts: Sequence[tuple[int, list[float]]]) -> list[tuple[int, list[float]]]:
     """Bring each part to 0…100, as NormalizeScore of the plugins does."""
     result = []
@@ -66,6 +68,15 @@ def normalized(parts: Sequence[tuple[int, list[float]]]) -> list[tuple[int, list
         span = high - low
         result.append((weight, [100.0 * (score - low) / span if span else 100.0 for score in scores]))
     return result
+
+
+def _preferred_nodes(pod: PodInfo) -> Sequence[Mapping[str, Any]]:
+    affinity: Mapping[str, Any] = (pod.spec.get("affinity") or {}).get("nodeAffinity") or {}
+    return affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+
+
+def _unpopular(node: NodeInfo) -> bool:
+    return any(taint.get("effect") == "PreferNoSchedule" for taint in node.taints)
 
 
 def _disliked(pod: PodInfo, node: NodeInfo) -> float:
