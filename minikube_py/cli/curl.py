@@ -4,7 +4,7 @@
       = curl --interface 127.244.1.5 --connect-to api:80:127.96.23.7:80 http://api/menu
 
 Names are resolved by asking the cluster's DNS as that pod would (search path, ndots); Ingress hosts are reached
-from outside (no --from) through 127.0.0.1.
+from outside (no --from) through 127.0.0.1. The cluster's authority is trusted where the cluster is called.
 """
 
 import shutil
@@ -34,14 +34,21 @@ def command(name: str, from_pod: str | None, namespace: str | None, show: bool, 
         raise Failure("curl is not installed; install it, or use: mkpy exec POD -- wget -qO- URL", ExitCode.USAGE)
     as_pod = caller(facts, from_pod, namespace)
     options: list[str] = ["--interface", as_pod.ip] if as_pod.ip else []
+    ours = False
     for host, port in dict.fromkeys(_targets(arguments)):
         try:
-            address, real_port = as_pod.locate(host, port)
+            ways = {port: as_pod.locate(host, port)}
         except socket.gaierror as error:
             note(f"curl: (6) Could not resolve host: {host}\n{as_pod.explain_name(host, error)}")
             return 6
-        if (address, real_port) != (host, port):
-            options += ["--connect-to", f"{host}:{port}:{address}:{real_port}"]
+        if door := as_pod.who.door(host):
+            ways = {**door, **ways}  # a redirect may lead from one to the other
+        ours = ours or bool(door) or as_pod.who.inside(ways[port][0])
+        for asked, (address, real_port) in ways.items():
+            if (address, real_port) != (host, asked):
+                options += ["--connect-to", f"{host}:{asked}:{address}:{real_port}"]
+    if ours and facts["ca"] and "--cacert" not in arguments:
+        options += ["--cacert", facts["ca"]]
     full = [curl, *options, *arguments]
     if show:
         import shlex

@@ -30,7 +30,7 @@ class Caller:
     ranges: tuple[IPv4Network, ...]
     low_port_offset: int
     doors: Mapping[str, Mapping[int, tuple[str, int]]] = field(default_factory=dict)
-    """Outside: host of an Ingress or HTTPRoute (`*.x` for wildcards) → port that a URL says → address and port that work."""
+    """Outside: host of an Ingress or HTTPRoute (`*.x` for wildcards) → port in a URL → address and port that work."""
 
     def locate(self, host: str, port: int) -> tuple[str, int]:
         """Return the address and port at which `host:port` is really reached.
@@ -39,11 +39,12 @@ class Caller:
         """
         if self.resolver is not None:
             host = self.resolver.resolve_blocking(host)[0]
-        elif door := self._door(host).get(port):
+        elif door := self.door(host).get(port):
             return door
         return host, self.real_port(host, port)
 
-    def _door(self, host: str) -> Mapping[int, tuple[str, int]]:
+    def door(self, host: str) -> Mapping[int, tuple[str, int]]:
+        """Return where a host of Ingresses or HTTPRoutes is reached from outside, by the URL's port; {} if nowhere."""
         parent = f"*.{host.partition('.')[2]}"
         return self.doors.get(host) or self.doors.get(parent) or {}
 
@@ -51,11 +52,15 @@ class Caller:
         """Return the port that is really bound for a port of one of the cluster's addresses."""
         if port >= 1024 or not self.low_port_offset:
             return port
+        return port + self.low_port_offset if self.inside(address) else port
+
+    def inside(self, address: str) -> bool:
+        """Tell whether an address is one of the cluster's."""
         try:
             ip = IPv4Address(address)
         except ValueError:
-            return port
-        return port + self.low_port_offset if any(ip in network for network in self.ranges) else port
+            return False
+        return any(ip in network for network in self.ranges)
 
 
 def _ranges(facts: Mapping[str, Any]) -> tuple[IPv4Network, ...]:
@@ -89,7 +94,7 @@ def _host_conf() -> ResolvConf:
 
 
 def outside(view: View, facts: Mapping[str, Any]) -> Caller:
-    """Return the caller outside the cluster: 127.0.0.1, with the hosts of Ingresses and HTTPRoutes mapped to where they are served."""
+    """Return the caller outside the cluster: 127.0.0.1; hosts of Ingresses and HTTPRoutes are where they are served."""
     doors: dict[str, Mapping[int, tuple[str, int]]] = {}
     if known := Doors.known(facts):
         for ingress, host, _ in ingress_hosts(view):

@@ -156,41 +156,53 @@ def route_hosts(view: View) -> Iterator[RouteHost]:
     for route in view.list("httproutes.gateway.networking.k8s.io"):
         hostnames: Sequence[str] = meta.spec(route).get("hostnames") or ("",)
         rules: Sequence[Mapping[str, Any]] = meta.spec(route).get("rules") or ()
-        paths = [path for rule in rules for path in _paths(rule)]
-        for parent in meta.status(route).get("parents") or ():
-            ref = parent["parentRef"]
-            gateway = gateways.get(meta.Key(ref.get("namespace") or meta.namespace(route), ref["name"]))
-            accepted = any(each["type"] == "Accepted" and each["status"] == "True" for each in parent["conditions"])
-            addresses = meta.status(gateway).get("addresses") if gateway else None
-            if gateway is None or not accepted or not addresses:
+        paths = dict.fromkeys(path for rule in rules for path in _paths(rule))
+        for address, listener in _accepting(route, gateways):
+            if (scheme_ := _SCHEMES.get(listener["protocol"])) is None:
                 continue
-            for listener in meta.spec(gateway)["listeners"]:
-                named = (ref.get("sectionName") or listener["name"], ref.get("port") or listener["port"]) == (
-                    listener["name"], listener["port"]
-                )  # fmt: skip
-                how = {"HTTP": "http", "HTTPS": "https"}.get(listener["protocol"])
-                for hostname in hostnames if named and how else ():
-                    host = intersect(listener.get("hostname") or "", hostname)
-                    for path in dict.fromkeys(paths) if host is not None else ():
-                        yield RouteHost(route, host or "", path, how or "", addresses[0]["value"], listener["port"])
+            for hostname in hostnames:
+                if (host := intersect(listener.get("hostname") or "", hostname)) is not None:
+                    for path in paths:
+                        yield RouteHost(route, host, path, scheme_, address, listener["port"])
+
+
+_SCHEMES = {"HTTP": "http", "HTTPS": "https"}
+"""Of listeners' protocols, those that URLs lead to."""
+
+
+def _accepting(route: Object, gateways: Mapping[meta.Key, Object]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the listeners that have accepted a route, each with its Gateway's address."""
+    for parent in meta.status(route).get("parents") or ():
+        ref = parent["parentRef"]
+        gateway = gateways.get(meta.Key(ref.get("namespace") or meta.namespace(route), ref["name"]))
+        addresses = meta.status(gateway).get("addresses") if gateway else None
+        accepted = any(each["type"] == "Accepted" and each["status"] == "True" for each in parent["conditions"])
+        if gateway is None or not addresses or not accepted:
+            continue
+        for listener in meta.spec(gateway)["listeners"]:
+            meant = ref.get("sectionName") or listener["name"], ref.get("port") or listener["port"]
+            if meant == (listener["name"], listener["port"]):
+                yield addresses[0]["value"], listener
+
+
+def _ingress_urls(view: View, doors: Doors) -> Iterator[dict[str, str]]:
+    for ingress, host, path in ingress_hosts(view):
+        door = doors.of(ingress)
+        about = f"ingress/{meta.name(ingress)}"
+        called = host.replace("*", "any")
+        if host and any(host in (each.get("hosts") or ()) for each in meta.spec(ingress).get("tls") or ()):
+            url, about = door.url("https") + path, f"{about}   mkpy curl https://{called}{path}"
+        elif door is doors.first and host.endswith(".localhost"):
+            url = door.url("http").replace("127.0.0.1", host) + path
+        else:
+            url = door.url("http") + path
+            about += f"   curl -H 'Host: {called}' {url}" if host else ""
+        yield {"name": (host or "*") + path, "url": url, "about": about}
 
 
 def urls(view: View, doors: Doors | None, *, real_port_offset: int) -> list[dict[str, str]]:
     """Return what `up` prints: `{name, url, about}` for rules of Ingresses and HTTPRoutes and the user's Services."""
-    found: list[dict[str, str]] = []
-    if doors:
-        for ingress, host, path in ingress_hosts(view):
-            door = doors.of(ingress)
-            http = door.url("http")
-            if door is doors.first and host.endswith(".localhost"):
-                url = http.replace("127.0.0.1", host) + path
-                how = f"ingress/{meta.name(ingress)}"
-            elif host:
-                url = f"{http}{path}"
-                how = f"ingress/{meta.name(ingress)}   curl -H 'Host: {host.replace('*', 'any')}' {url}"
-            else:
-                url, how = f"{http}{path}", f"ingress/{meta.name(ingress)}"
-            found.append({"name": (host or "*") + path, "url": url, "about": how})
+    found = list(_ingress_urls(view, doors)) if doors else []
     for each in route_hosts(view):
         url = _authority(each.scheme, each.address, real(each.port, real_port_offset)) + each.path
         how = f"httproute/{meta.name(each.route)}"
