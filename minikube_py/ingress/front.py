@@ -50,8 +50,23 @@ class _Handler(RequestHandler):
         )
         self._proxy = proxy
         self.before: list[tuple[Endpoint, Exception, bool, float]] = []
-        self.drawn: float | None = None
         """Attempts at the first request that failed before it was handed over: (endpoint, error, sent, seconds)."""
+        self.drawn: float | None = None
+
+    @property
+    def closing(self) -> bool:
+        """No request is taken after the one that runs."""
+        return self._close or self._force_close
+
+    def data_received(self, data: bytes) -> None:
+        if not self.closing or not (self._request_in_progress or self._messages):
+            super().data_received(data)
+            return
+        # The rest of a request that has begun: aiohttp, told to close, would drop it, and its reader wait for ever.
+        flags = self._close, self._force_close
+        self._close = self._force_close = False
+        super().data_received(data)
+        self._close, self._force_close = flags
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -163,4 +178,5 @@ class Front(Server):
                 each.abort()
         for connection in list(self.multiplexed):
             connection.abort()
+        await asyncio.sleep(0)  # what was handed over just now has begun then
         await super().shutdown(timeout)

@@ -93,6 +93,8 @@ class Inbound1:
             else:
                 self._chunked = True
                 block += b"Transfer-Encoding: chunked\r\n"
+        protocol: Any = self._request.protocol
+        self.keep_alive = self.keep_alive and not protocol.closing
         if not self.keep_alive:
             block += b"Connection: close\r\n"
         elif self.version == "HTTP/1.0":

@@ -235,6 +235,29 @@ async def test_a_caller_who_takes_nothing_slows_only_its_pod(running: World) -> 
     writer.close()
 
 
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize("coding", [b"Content-Length: 6", b"Transfer-Encoding: chunked"])
+async def test_a_stopping_controller_takes_the_rest_of_a_body(running: World, coding: bytes) -> None:
+    """A request that has begun before SIGTERM is served, though its body ends afterwards."""
+
+    async def size(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(text=str(len(await request.read())))
+
+    running.serve("web", await running.pod(size))
+    reader, writer = await running.open()
+    body = b"6\r\nabcdef\r\n0\r\n\r\n" if b"chunked" in coding else b"abcdef"
+    writer.write(b"POST / HTTP/1.1\r\nHost: shop.test\r\n" + coding + b"\r\n\r\n" + body[:4])
+    await asyncio.sleep(0.02)
+    stopping = asyncio.ensure_future(running.stop())
+    await asyncio.sleep(0.02)
+    writer.write(body[4:])
+    async with asyncio.timeout(5):
+        status, headers, got = parse(await reader.read(-1))
+    assert (status, headers["connection"], got) == (200, "close", b"6")
+    await stopping
+    writer.close()
+
+
 async def test_the_last_answer_of_a_stopping_controller_says_close(running: World) -> None:
     """A running request is answered after SIGTERM; its connection ends with it."""
     arrived, release = asyncio.Event(), asyncio.Event()
