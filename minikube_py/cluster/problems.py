@@ -20,6 +20,7 @@ __all__ = ["Problem", "problems"]
 
 Ports: TypeAlias = Callable[[str, str], frozenset[int] | None]
 
+_EVERY_ADDRESS = "0.0.0.0"
 _SCHEDULER = "default-scheduler"
 _WAITING_IS_FINE = {"ContainerCreating", "PodInitializing"}
 
@@ -162,6 +163,9 @@ def _target_ports(service: Object, pods: Sequence[Object], listening: Ports) -> 
         protocol = port.get("protocol") or "TCP"
         heard = {meta.name(pod): listening(meta.status(pod)["podIP"], protocol) for pod in pods if _ready(pod)}
         if heard and None not in heard.values():
+            anywhere = listening(_EVERY_ADDRESS, protocol) or frozenset()
+            if any(anywhere & _called_on(pod, target, protocol) for pod in pods if _ready(pod)):
+                continue
             yield from _unheard(service, port, pods, {name: found or frozenset() for name, found in heard.items()})
         elif isinstance(target, int) and declared and target not in {p["containerPort"] for p in declared}:
             have = ", ".join(str(n) for n in sorted({p["containerPort"] for p in declared}))

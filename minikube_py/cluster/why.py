@@ -17,7 +17,7 @@ from minikube_py.cluster.probing import probe
 from minikube_py.cluster.targets import is_ready
 from minikube_py.cluster.why_answer import Hop, Why
 from minikube_py.cluster.why_ends import Destination, Source, destination_of, port_of, source_of, split
-from minikube_py.cni import drop
+from minikube_py.cni import sockdiag
 from minikube_py.cni.addresses import is_ipv4
 from minikube_py.cni.resolvconf import ResolvConf, candidates
 from minikube_py.cni.types import Flow
@@ -313,7 +313,7 @@ class _Walk:
             return fabric.endpoint(flow.destination, flow.port) is not None
         if (server := fabric.server(flow.destination, flow.port)) is not None:
             return flow.source == flow.destination or not server.local_only
-        return drop.listens(*fabric.real_address(flow.destination, flow.port)) is not False
+        return sockdiag.listens(*fabric.real_address(flow.destination, flow.port)) is not False
 
     def _who(self, ip: str) -> str:
         pods = self._cluster.operations.list("pods")

@@ -24,7 +24,7 @@ from collections.abc import Callable
 
 from minikube_py.cni.cbpf import Ranges, compile_ranges, fitting, merge, number
 
-__all__ = ["DatagramFilter", "Dropped", "Hole", "drops_work", "listens", "overflows", "syn_sent"]
+__all__ = ["DatagramFilter", "Dropped", "Hole", "drops_work", "overflows", "syn_sent"]
 
 logger = logging.getLogger(__name__)
 
@@ -191,13 +191,7 @@ Dropped = tuple[str, int, str, int]
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY, _NLMSG_ERROR, _NLMSG_DONE = 20, 2, 3
 _REQUEST_DUMP = 0x301
-_SYN_SENT, _LISTEN = 2, 10
-
-
-def listens(ip: str, port: int) -> bool | None:
-    """Tell whether any program of this machine listens on a TCP address; None where it can't be asked."""
-    found = _sockets(_LISTEN)
-    return None if found is None else any(at == port and here in (ip, "0.0.0.0") for here, at, _, _ in found)
+_SYN_SENT = 2
 
 
 def syn_sent() -> set[Dropped]:

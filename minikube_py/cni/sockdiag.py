@@ -1,7 +1,8 @@
 """Who listens where on this machine: asked of the kernel (`NETLINK_SOCK_DIAG`, as `ss` does), without privileges.
 
-It knows of every program, also of those that no code of ours started. Where the kernel doesn't say (not Linux, or a
-sandbox without netlink), the answer is None: unknown.
+It knows of every program, also of those that no code of ours started, and of their IPv6 sockets that take IPv4 callers
+(gRPC binds `::ffff:127.244.1.5`; many bind `::`). Where the kernel doesn't say (not Linux, or a sandbox without
+netlink), the answer is None: unknown.
 Source: linux/inet_diag.h, sock_diag(7).
 """
 
@@ -26,15 +27,28 @@ _NO_COOKIE = b"\xff" * 8
 _HEADER = struct.Struct("=IHHII")
 _QUESTION = struct.Struct("=BBBBI")
 _PORTS = struct.Struct("!HH")
+_ATTRIBUTES = 72
+"""Where those of a message begin (struct inet_diag_msg)."""
+_V6_ONLY = 11
+"""INET_DIAG_SKV6ONLY: the socket takes no IPv4 callers."""
+_ATTRIBUTE = struct.Struct("=HH")
+_MAPPED = bytes(10) + b"\xff\xff"
+"""RFC 4291, 2.5.5.2: an IPv4 address as IPv6 writes it."""
+_ANY = "0.0.0.0"
 _PROTOCOLS = {"TCP": (socket.IPPROTO_TCP, _TCP_LISTEN), "UDP": (socket.IPPROTO_UDP, _TCP_CLOSE)}
 
 
-def _question(protocol: str, ip: str, port: int, flags: int) -> bytes:
+def _dump(protocol: str, family: int) -> bytes:
     number, states = _PROTOCOLS[protocol]
-    local, anybody = socket.inet_aton(ip) + bytes(12), bytes(16)
-    body = _QUESTION.pack(socket.AF_INET, number, 0, 0, states) + _PORTS.pack(port, 0)
-    body += local + anybody + bytes(4) + _NO_COOKIE
-    return _HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, _REQUEST | flags, 1, 0) + body
+    body = _QUESTION.pack(family, number, 0, 0, states) + bytes(4 + 16 + 16 + 4) + _NO_COOKIE
+    return _HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, _REQUEST | _DUMP, 1, 0) + body
+
+
+def _listener(ip: str, port: int) -> bytes:
+    """Ask for the one socket that a TCP connection would meet: the kernel looks at both families."""
+    body = _QUESTION.pack(socket.AF_INET, socket.IPPROTO_TCP, 0, 0, _TCP_LISTEN) + _PORTS.pack(port, 0)
+    body += socket.inet_aton(ip) + bytes(12) + bytes(16) + bytes(4) + _NO_COOKIE
+    return _HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, _REQUEST, 1, 0) + body
 
 
 def _ask(question: bytes) -> Iterator[tuple[int, bytes]]:
@@ -55,7 +69,7 @@ def _ask(question: bytes) -> Iterator[tuple[int, bytes]]:
 def listens(ip: str, port: int) -> bool | None:
     """Tell whether a TCP connection to `ip`:`port` (the kernel's) would meet a listener; None if that is unknown."""
     try:
-        for kind, body in _ask(_question("TCP", ip, port, 0)):
+        for kind, body in _ask(_listener(ip, port)):
             if kind == _SOCK_DIAG_BY_FAMILY:
                 return True
             if kind == _ERROR:
@@ -83,14 +97,37 @@ class Listening:
     def _look(self, protocol: str) -> dict[str, set[int]] | None:
         found: dict[str, set[int]] = {}
         try:
-            for kind, body in _ask(_question(protocol, "0.0.0.0", 0, _DUMP)):
-                if kind == _ERROR:
-                    return None
-                if kind == _SOCK_DIAG_BY_FAMILY:
-                    real, peer = _PORTS.unpack_from(body, 4)
-                    low = real - self._offset if 0 < real - self._offset < 1024 else real
-                    if not peer:
-                        found.setdefault(socket.inet_ntoa(body[8:12]), set()).add(low)
+            for family in (socket.AF_INET, socket.AF_INET6):
+                for kind, body in _ask(_dump(protocol, family)):
+                    if kind == _ERROR and family == socket.AF_INET:
+                        return None  # else it is a kernel without IPv6
+                    if kind == _SOCK_DIAG_BY_FAMILY and (bound := _bound(family, body)) is not None:
+                        ip, real = bound
+                        low = real - self._offset if 0 < real - self._offset < 1024 else real
+                        found.setdefault(ip, set()).add(low)
         except (OSError, AttributeError):
             return None
         return found
+
+
+def _bound(family: int, body: bytes) -> tuple[str, int] | None:
+    """Return the IPv4 address and port at which a socket takes any caller; None for one that doesn't."""
+    port, peer = _PORTS.unpack_from(body, 4)
+    if peer:
+        return None
+    if family == socket.AF_INET:
+        return socket.inet_ntoa(body[8:12]), port
+    address = body[8:24]
+    if address[:12] == _MAPPED:
+        return socket.inet_ntoa(address[12:]), port
+    return (_ANY, port) if address == bytes(16) and not _v6_only(body) else None
+
+
+def _v6_only(body: bytes) -> bool:
+    rest = body[_ATTRIBUTES:]
+    while len(rest) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(rest)
+        if kind == _V6_ONLY:
+            return bool(rest[_ATTRIBUTE.size])
+        rest = rest[(max(length, _ATTRIBUTE.size) + 3) & ~3 :]
+    return False

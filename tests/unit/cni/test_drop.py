@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from minikube_py.cni import drop
+from minikube_py.cni import drop, sockdiag
 from minikube_py.cni.accept import listening_socket
 from minikube_py.cni.addresses import Addresses
 from minikube_py.cni.drop import Hole
@@ -114,8 +114,8 @@ class TestHole:
         hole.aim(only(bad))
         hanging = asyncio.ensure_future(connect(bad, *where, patience=5))
         await until(lambda: any(one[0] == bad and one[2:] == where for one in drop.syn_sent()), "the wait")
-        assert drop.listens(*where)
-        assert not drop.listens(where[0], 9)
+        assert sockdiag.listens(*where)
+        assert not sockdiag.listens(where[0], 9)
         hanging.cancel()
         await asyncio.gather(hanging, return_exceptions=True)
 
