@@ -181,11 +181,7 @@ class Composition:
             self.addresses = replace(Addresses(), **chosen)
             lock = RangeLock(self.addresses)
         else:
-            addresses, lock = lease_slice()
-            self.addresses = replace(addresses, **chosen)
-            if chosen:  # hold what was chosen, not what it takes the place of
-                lock.close()
-                lock = RangeLock(self.addresses)
+            self.addresses, lock = lease_slice(**chosen)
         self._on_stop("address range", lock.close)
 
     def _start_store(self) -> None:

@@ -12,7 +12,7 @@ import errno
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 from typing import Self
@@ -47,6 +47,10 @@ def _within(address: str, *ranges: IPv4Network) -> bool:
 
 class AddressRangeTaken(Exception):
     """Another cluster holds the range; the message says which and what to do."""
+
+    def __init__(self, message: str, network: IPv4Network | None = None) -> None:
+        super().__init__(message)
+        self.network = network
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,8 @@ class RangeLock:
 def _taken(network: IPv4Network, setting: str, how: str = "") -> AddressRangeTaken:
     return AddressRangeTaken(
         f"the address range {network} {how}{' ' if how else ''}belongs to another running cluster (see: mkpy ls); "
-        f"stop it, or leave networking.{setting} out so that a free range is taken"
+        f"stop it, or leave networking.{setting} out so that a free range is taken",
+        network,
     )
 
 
@@ -171,17 +176,18 @@ def _held() -> Iterator[IPv4Network]:
                 yield IPv4Network((socket.ntohl(int(address, 16)) - 1, prefix))
 
 
-def lease_slice() -> tuple[Addresses, RangeLock]:
-    """Take the first free slice of this machine.
+def lease_slice(**chosen: IPv4Network) -> tuple[Addresses, RangeLock]:
+    """Take the first free slice of this machine, with the ranges that are `chosen` in place of its own.
 
-    Error handling: AddressRangeTaken when all are in use.
+    Error handling: AddressRangeTaken when all are in use, or a chosen one is.
     """
     for number in range(len(_SLICES) + 1):
-        addresses = Addresses.slice(number)
+        addresses = replace(Addresses.slice(number), **chosen)
         try:
             return addresses, RangeLock(addresses)
-        except AddressRangeTaken:
-            continue
+        except AddressRangeTaken as error:
+            if error.network in chosen.values():
+                raise
     raise AddressRangeTaken(
         f"all {len(_SLICES) + 1} address ranges are in use by running clusters; stop some (mkpy down)"
     )
