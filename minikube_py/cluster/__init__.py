@@ -6,7 +6,8 @@
     local                        what people ask of it: apply, wait, scale, kill, look
       apply, targets, waiting,     how each of that is done
       nodes, urls
-    problems, gateway_problems   what is wrong
+    problems, gateway_problems,  what is wrong
+      workload_problems, selection
     why, why_ends, why_answer,   why A reaches B or a URL leads somewhere: models, and probes beside them
       why_url, probing, reachability
     wiring, wirecheck            what manifests wire together, and whether it really connects

@@ -118,8 +118,8 @@ class Containers:
                 group = candidate
         self._kubelet.record(self.pod, type_, reason, message, f"spec.{group}{{{container}}}")
 
-    def start(self, name: str, attempt: int, pull: bool) -> StartFailed | None:
-        """Start a container; what is wrong with its image or configuration is returned."""
+    def start(self, name: str, attempt: int, *, pull: bool) -> StartFailed | None:
+        """Start a container; what is wrong with its image or configuration is returned. `pull`: for the first time."""
         spec = self.spec_of(name)
         image = str(spec.get("image", ""))
         if why := why_invalid(image):

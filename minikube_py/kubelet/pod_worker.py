@@ -174,7 +174,7 @@ class PodWorker:
     def _do(self, command: Command) -> Event | None:
         match command:
             case Start(name, attempt, pull):
-                return self._containers.start(name, attempt, pull)
+                return self._containers.start(name, attempt, pull=pull)
             case Kill(name, grace):
                 if instance := self.instances.get(name):
                     self._spawn(self._containers.kill(instance, grace), f"kill {name}")
