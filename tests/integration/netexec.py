@@ -1,5 +1,6 @@
 """agnhost netexec pods, Services before them, and callers that are real programs or bare sockets."""
 
+import os
 import socket
 import subprocess
 import time
@@ -14,6 +15,8 @@ from minikube_py.apimachinery.errors import StatusError
 Object = dict[str, Any]
 
 HTTP, UDP = 8080, 8081
+OUTSIDE = f"127.{97 + os.getpid() % 30}"
+"""The first half of addresses that no cluster has, nor another run of these tests beside this one."""
 
 
 def pod(name: str, app: str = "web", *, node: str = "", **spec: Any) -> Object:

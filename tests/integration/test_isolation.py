@@ -8,6 +8,8 @@ import pytest
 
 from minikube_py import AsyncCluster, Cluster
 
+from .netexec import OUTSIDE
+
 SHOP = Path(__file__).parents[2] / "configs" / "coffee-shop.yaml"
 
 
@@ -72,10 +74,11 @@ async def test_an_async_test_takes_the_same_fixture(minicluster: Cluster) -> Non
 
 def test_a_range_that_is_taken_is_one_sentence(no_leaks: None) -> None:
     """Whichever of the four ranges was chosen: a second cluster with it is refused at once."""
-    chosen = {"apiVersion": "minikube-py/v1alpha1", "kind": "Cluster", "networking": {"podSubnet": "127.91.0.0/16"}}
+    pods = f"{OUTSIDE}.0.0/16"
+    chosen = {"apiVersion": "minikube-py/v1alpha1", "kind": "Cluster", "networking": {"podSubnet": pods}}
     with (
         Cluster(config=chosen),
-        pytest.raises(Exception, match=r"127\.91\.0\.0/16 belongs to another running cluster"),
+        pytest.raises(Exception, match=f"{pods} belongs to another running cluster"),
         Cluster(config=chosen),
     ):
         pass

@@ -13,6 +13,7 @@ from minikube_py import Cluster
 
 from .netexec import (
     HTTP,
+    OUTSIDE,
     REFUSED,
     Object,
     change,
@@ -88,12 +89,12 @@ def test_endpoints_by_hand_are_mirrored(cluster: Cluster, namespace: str, outsid
 
 def test_external_ips_answer(cluster: Cluster, web: str, namespace: str) -> None:
     """externalIPs in 127.0.0.0/8 are served; one elsewhere can't be bound, and the cluster says so."""
-    change(cluster, "service/web", namespace, externalIPs=["127.88.8.8", "203.0.113.7"])
-    assert hostname("127.88.8.8", 8000) in ("one", "two")
+    change(cluster, "service/web", namespace, externalIPs=[f"{OUTSIDE}.8.8", "203.0.113.7"])
+    assert hostname(f"{OUTSIDE}.8.8", 8000) in ("one", "two")
     problems = [str(problem) for problem in cluster.local.problems()]
     assert any(f"{namespace}/service/web" in one and "203.0.113.7 is not served" in one for one in problems), problems
     change(cluster, "service/web", namespace, externalIPs=None)
-    assert curl("http://127.88.8.8:8000/")[0] == REFUSED
+    assert curl(f"http://{OUTSIDE}.8.8:8000/")[0] == REFUSED
     assert not any("203.0.113.7" in str(problem) for problem in cluster.local.problems())
 
 
