@@ -26,6 +26,8 @@ _PLUGINS = "kongplugins.configuration.konghq.com"
 _CLUSTER_PLUGINS = "kongclusterplugins.configuration.konghq.com"
 _CONSUMERS = "kongconsumers.configuration.konghq.com"
 _CREDENTIAL = "konghq.com/credential"
+_WINDOWS = 10_000
+"""Remembered per plugin, of callers or paths; the longest silent go first."""
 _PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "month": 2_592_000, "year": 31_536_000}
 _Config = Mapping[str, Any]
 _Both = tuple[Sequence[Filter], Sequence[ResponseFilter]]
@@ -126,7 +128,10 @@ class RateLimiting:
             return _refuse(self.code, self.message, why, *headers, ("Retry-After", str(reset)))
         counts = call.state["kong-rate", self.key]
         for _, _, whose, start, used in windows:
+            counts.pop(whose, None)
             counts[whose] = (start, used + 1)
+        while len(counts) > _WINDOWS:
+            del counts[next(iter(counts))]
         return None
 
     @staticmethod

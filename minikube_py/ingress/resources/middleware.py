@@ -27,6 +27,8 @@ __all__ = ["RESOURCE", "apply", "duration"]
 RESOURCE = "middlewares.traefik.io"
 _HARMLESS = ("compress", "contentType")
 _Spec = Mapping[str, Any]
+_CALLERS = 10_000
+"""Addresses remembered per limit; the longest silent go first."""
 _UNITS = {"": 1e-9, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -104,13 +106,16 @@ class RateLimit:
 
     def request(self, call: Call) -> Answer | None:
         buckets: dict[str, tuple[float, float]] = call.state.setdefault(("middleware-rate", self.key), {})
-        tokens, last = buckets.get(call.remote, (float(self.burst), call.now))
+        tokens, last = buckets.pop(call.remote, (float(self.burst), call.now))
         tokens = min(float(self.burst), tokens + (call.now - last) * self.rate)
         if tokens < 1:
+            buckets[call.remote] = (tokens, call.now)
             wait = (1 - tokens) / self.rate
             headers = (("Retry-After", f"{wait:.0f}"), ("X-Retry-In", f"{wait:.3f}s"))
             return Answer(429, "middleware rateLimit", headers, ("text/plain; charset=utf-8", "Too Many Requests"))
         buckets[call.remote] = (tokens - 1, call.now)
+        if len(buckets) > _CALLERS:
+            del buckets[next(iter(buckets))]
         return None
 
 

@@ -80,6 +80,16 @@ def test_rate_limiting() -> None:
     assert asked(draft, call(state=state, now=120.0)) is None
 
 
+def test_what_rate_limiting_remembers_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers choose the paths that are counted, so those asked for longest ago are forgotten."""
+    monkeypatch.setattr("minikube_py.ingress.resources.kongplugin._WINDOWS", 3)
+    draft, state = made(plugin("p", "rate-limiting", minute=1, limit_by="path")), dict[Any, Any]()
+    for number in range(9):
+        assert asked(draft, call(f"/{number}", state=state)) is None
+    assert sum(map(len, state.values())) == 3
+    assert told(asked(draft, call("/8", state=state))) == (429, "API rate limit exceeded")
+
+
 @pytest.mark.parametrize(
     ("config", "target", "headers", "sent", "seen"),
     [

@@ -129,6 +129,16 @@ def test_rate_limit() -> None:
     assert [outcome(draft, call(state=state, now=0.5))[0] for _ in range(2)] == [200, 429]
 
 
+def test_what_a_rate_limit_remembers_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of too many callers the longest silent are forgotten."""
+    monkeypatch.setattr("minikube_py.ingress.resources.middleware._CALLERS", 3)
+    draft, state = made(middleware("m", rateLimit={"average": 1, "burst": 1})), dict[Any, Any]()
+    for number in range(9):
+        assert outcome(draft, call(state=state, remote=f"10.0.0.{number}"))[0] == 200
+    assert sum(map(len, state.values())) == 3
+    assert outcome(draft, call(state=state, remote="10.0.0.8"))[0] == 429
+
+
 def test_requests_in_flight() -> None:
     """Too many at once are refused with 429."""
     draft, state = made(middleware("m", inFlightReq={"amount": 1})), dict[Any, Any]()
