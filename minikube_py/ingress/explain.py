@@ -11,7 +11,7 @@ from urllib.parse import SplitResult
 from minikube_py.apimachinery import meta, names
 from minikube_py.apimachinery.meta import Key
 from minikube_py.ingress.flavors import Flavor
-from minikube_py.ingress.options import Answer, Call, Subrequest
+from minikube_py.ingress.options import Answer, Subrequest
 from minikube_py.ingress.router import (
     Endpoint,
     Location,
@@ -21,7 +21,6 @@ from minikube_py.ingress.router import (
     RoutingTable,
     Upstream,
     normalize_host,
-    normalize_path,
 )
 from minikube_py.ingress.rules.backends import compile_table
 from minikube_py.ingress.rules.classes import claim
@@ -98,8 +97,10 @@ def nearest_hosts(host: str, known: Iterable[str]) -> tuple[str, ...]:
 def answered_here(location: Location, url: SplitResult, *, https_port: int, port: int = 0) -> Step | None:
     """Run a location's filters on a GET of the URL; return the step of the one that answers by itself."""
     path, secure = url.path or "/", url.scheme == "https"
-    call = Call("GET", url.scheme, url.netloc.rpartition("@")[2], path, url.query, _REMOTE, {}, 0.0, {}, location.tls,
-                https_port, normalize_path(path), location.pattern, "", location.path, port=port)  # fmt: skip
+    host = url.netloc.rpartition("@")[2]
+    call = location.call(
+        "GET", host, path, url.query, _REMOTE, {}, secure=secure, now=0.0, state={}, https_port=https_port, port=port
+    )
     for each in location.options.secure_filters if secure else location.options.filters:
         outcome = each.request(call)
         if isinstance(outcome, Subrequest):

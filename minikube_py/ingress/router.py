@@ -11,14 +11,14 @@ https://kubernetes.github.io/ingress-nginx/user-guide/ingress-path-matching/
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, TypeAlias, final
+from typing import Any, NamedTuple, TypeAlias, final
 from urllib.parse import unquote_to_bytes
 
 from minikube_py.apimachinery.meta import Key
-from minikube_py.ingress.options import DEFAULTS, Options
+from minikube_py.ingress.options import DEFAULTS, Call, Options
 
 __all__ = [
     "BackendKey",
@@ -156,6 +156,42 @@ class Location:
 
     def __str__(self) -> str:
         return f"{self.ingress} {self.host or '*'}{self.path}"
+
+    def call(
+        self,
+        method: str,
+        host: str,
+        path: str,
+        query: str,
+        remote: str,
+        headers: Mapping[str, str],
+        *,
+        secure: bool,
+        now: float,
+        state: MutableMapping[Any, Any],
+        https_port: int,
+        port: int = 0,
+        request_id: str = "",
+    ) -> Call:
+        """Return a request as the filters of this location see it."""
+        return Call(
+            method=method,
+            scheme="https" if secure else "http",
+            host=host,
+            path=path,
+            query=query,
+            remote=remote,
+            headers=headers,
+            now=now,
+            state=state,
+            tls=self.tls,
+            https_port=https_port,
+            normalized=normalize_path(path),
+            pattern=self.pattern,
+            request_id=request_id,
+            rule_path=self.path,
+            port=port,
+        )
 
 
 @final

@@ -17,7 +17,7 @@ from minikube_py.ingress.http1.pool import Closed, Connection
 from minikube_py.ingress.options import Call
 from minikube_py.ingress.proxy.accesslog import Record, line
 from minikube_py.ingress.proxy.forwarding import (
-    Fields,
+    SimpleFields,
     answer_head,
     beginning,
     filtered_head,
@@ -30,7 +30,7 @@ from minikube_py.ingress.proxy.forwarding import (
 from minikube_py.ingress.proxy.pages import http_date, page
 from minikube_py.ingress.proxy.proxy import transport_security
 from minikube_py.ingress.proxy.sending import IDEMPOTENT
-from minikube_py.ingress.router import Endpoint, Location, Match, climbs, normalize_path
+from minikube_py.ingress.router import Endpoint, Location, Match, climbs
 
 if TYPE_CHECKING:
     from aiohttp.web_protocol import RequestHandler
@@ -209,7 +209,7 @@ class Caller(asyncio.Protocol):
                     return
         self._hand_over(data)
 
-    def _begin(self, data: bytes, end: int, method: str, target: str, fields: Fields) -> bool:
+    def _begin(self, data: bytes, end: int, method: str, target: str, fields: SimpleFields) -> bool:
         """Start to relay a request whose head ends at `end`; False if this request needs more than that."""
         front = self._front
         proxy = front.proxy
@@ -233,24 +233,10 @@ class Caller(asyncio.Protocol):
         added = ""
         asked = target
         if filters or options.response_filters:
-            call = Call(
-                method,
-                "https" if front.secure else "http",
-                fields.host,
-                path,
-                query,
-                self.remote,
-                fields.headers,
-                started,
-                proxy.state,
-                location.tls,
-                proxy.https_port(),
-                normalize_path(path),
-                location.pattern,
-                request_id,
-                location.path,
-                port=proxy.port,
-            )
+            call = location.call(
+                method, fields.host, path, query, self.remote, fields.headers, secure=front.secure, now=started,
+                state=proxy.state, https_port=proxy.https_port(), port=proxy.port, request_id=request_id,
+            )  # fmt: skip
             for each in filters:
                 if each.request(call) is not None:
                     return False

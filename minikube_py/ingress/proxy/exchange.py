@@ -20,7 +20,7 @@ from minikube_py.ingress.proxy.relaying import relay
 from minikube_py.ingress.proxy.sending import answered, request_head, too_large
 from minikube_py.ingress.proxy.subrequests import ask, error_page, mirror, mirrors
 from minikube_py.ingress.proxy.tunnel import tunnel, wanted_upgrade
-from minikube_py.ingress.router import Match, NoMatch, climbs, normalize_path
+from minikube_py.ingress.router import Match, NoMatch, climbs
 
 if TYPE_CHECKING:
     from minikube_py.ingress.proxy.proxy import Proxy
@@ -113,24 +113,10 @@ class Exchange:
         if match.canary is not None:
             self.record.canary = str(match.canary.backend)
         if options.filters or options.response_filters or options is not DEFAULTS:
-            self.call = call = Call(
-                method,
-                "https" if self.secure else "http",
-                host,
-                path,
-                query,
-                self.record.remote,
-                headers,
-                self.started,
-                proxy.state,
-                match.location.tls,
-                proxy.https_port(),
-                normalize_path(path),
-                match.location.pattern,
-                request_id,
-                match.location.path,
-                port=proxy.port,
-            )
+            self.call = call = match.location.call(
+                method, host, path, query, self.record.remote, headers, secure=self.secure, now=self.started,
+                state=proxy.state, https_port=proxy.https_port(), port=proxy.port, request_id=request_id,
+            )  # fmt: skip
             if await self._filtered(call, options):
                 return
             if call.target:

@@ -19,7 +19,7 @@ from minikube_py.ingress.proxy.pages import Style
 __all__ = [
     "HOST",
     "NOT_FORWARDED",
-    "Fields",
+    "SimpleFields",
     "answer_head",
     "beginning",
     "filtered_head",
@@ -113,7 +113,7 @@ def styled_preamble(
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class SimpleFields:
     """The headers of a simple request."""
 
     host: str
@@ -142,7 +142,7 @@ def simple_line(data: bytes) -> tuple[str, str, int] | None:
 
 
 @lru_cache(maxsize=512)  # at most 8 KiB each
-def simple_fields(block: bytes) -> Fields | None:
+def simple_fields(block: bytes) -> SimpleFields | None:
     """Return the headers of a request that can be relayed without a second look; None where anything is unusual.
 
     **The law**: None is always right (llhttp then decides), an answer must never be wrong. So: every line well formed,
@@ -199,7 +199,7 @@ def simple_fields(block: bytes) -> Fields | None:
     if host is None:
         return None
     block = b"".join(extra) + b"\r\n"
-    return Fields(host, block, close, agent, referer, max(length, 0), received, CIMultiDictProxy(headers))
+    return SimpleFields(host, block, close, agent, referer, max(length, 0), received, CIMultiDictProxy(headers))
 
 
 def interim_fields(head: Head) -> list[tuple[bytes, bytes, bytes]]:
