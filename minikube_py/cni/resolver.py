@@ -44,6 +44,7 @@ _GLIBC = {
     socket.EAI_AGAIN: "Temporary failure in name resolution",
     socket.EAI_NODATA: "No address associated with hostname",
 }
+_CHANCE = random.SystemRandom()  # the machine's, without a state of its own; one for each pod would take 2.5 KB
 _RETRIED = (2, 4, 5)
 """SERVFAIL, NOTIMP, REFUSED: glibc asks the next nameserver."""
 
@@ -135,7 +136,7 @@ class StubResolver:
         self._real_port = real_port
         self._port = port
         self._clock = clock
-        self._chance = chance or random.SystemRandom()
+        self._chance = chance or _CHANCE
         self._types = tuple(map(type_number, types))
 
     # -- getaddrinfo ---------------------------------------------------------------------------------------------
