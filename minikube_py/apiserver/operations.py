@@ -203,11 +203,11 @@ class Operations:
             case "status" | "approval":
                 new = self._merge_status(obj, old)
             case "binding":
-                # One write sets the node and the PodScheduled condition, as POST …/binding does.
+                # One write sets the node and the PodScheduled condition, as POST …/binding does, and nothing else.
                 if (node := meta.spec(old).get("nodeName")) and node != meta.spec(obj).get("nodeName"):
                     why = f'pod {metadata["name"]} is already assigned to node "{node}"'
                     raise errors.conflict(kind.plural, metadata["name"], kind.group, why)
-                new = {**self._merge_status(obj, old), "spec": clean(obj["spec"])}
+                new = {**self._merge_status(obj, old), "spec": {**meta.spec(old), "nodeName": obj["spec"]["nodeName"]}}
             case _:
                 # finalize, ephemeralcontainers, resize, …: their own part of the spec, as given.
                 new = {**old, "metadata": {**old["metadata"]}, "spec": clean(obj.get("spec") or {})}
