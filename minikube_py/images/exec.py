@@ -13,6 +13,7 @@ from minikube_py.images.reference import Reference, picks
 
 __all__ = [
     "NOT_SAID",
+    "SERVER",
     "STAND_IN",
     "WINDOW",
     "NotFound",
@@ -23,6 +24,9 @@ __all__ = [
     "run",
 ]
 
+
+SERVER = "server"
+"""Key of `Container.extra`: a script has begun a server, which says itself when it is up."""
 
 STAND_IN = "program_stand_in"
 """Key of `Container.extra`: told of a program that the main process lacks; returns whether it is stood for."""

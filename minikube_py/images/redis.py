@@ -4,7 +4,8 @@
 `--port`, `--requirepass` and `--replicaof` are understood on the command line and in a mounted redis.conf. A replica
 (`--replicaof`, or the guestbook's follower images, which follow `redis-leader` or `redis-master`) passes every command
 on to its leader, so it never lags behind.
-Leaves out: persistence (data end with the container), clustering, sentinels, modules.
+`redis-sentinel` names the master that it was told to monitor (`redis_sentinel.py`).
+Leaves out: persistence (data end with the container), clustering, failover, modules.
 Source: https://redis.io/docs/latest/develop/reference/protocol-spec/
 """
 
@@ -57,7 +58,7 @@ async def read_command(reader: asyncio.StreamReader) -> list[bytes]:
 
 def _settings(container: Container) -> dict[str, list[str]]:
     """Return the directives of a mounted configuration file, then those of the command line."""
-    words = [word for word in container.argv if not word.endswith("redis-server")]
+    words = [word for word in container.argv if not word.endswith(("redis-server", "redis-sentinel"))]
     if words and words[0] in ("sh", "bash", "/bin/sh", "/bin/bash"):
         words = []  # a script of the real image
     found: dict[str, list[str]] = {}
@@ -90,6 +91,19 @@ def _file(container: Container, path: str) -> Iterator[str]:
                 yield from map(str.strip, file.read_text().splitlines())
                 return
     container.print(f"can't open config file {path!r}: starting with the defaults")
+
+
+def _is_sentinel(container: Container) -> bool:
+    return "--sentinel" in container.argv or any(word.endswith("redis-sentinel") for word in container.argv[:1])
+
+
+async def _sentinel(container: Container, settings: dict[str, list[str]]) -> int:
+    from minikube_py.images import redis_sentinel
+
+    path = next((word for word in container.argv[1:] if not word.startswith("-")), "")
+    masters = redis_sentinel.monitored(line.split() for line in _file(container, path)) if path else {}
+    port = int((settings.get("port") or [str(redis_sentinel.PORT)])[0])
+    return await serve_streams(container, redis_sentinel.handler(masters), port, note="stand-in: no failover")
 
 
 def _leader(container: Container, settings: dict[str, list[str]]) -> tuple[str, int] | None:
@@ -161,6 +175,8 @@ def _follow(container: Container, leader: tuple[str, int]) -> Callable[..., Any]
 
 async def main(container: Container) -> int:
     settings = _settings(container)
+    if _is_sentinel(container):
+        return await _sentinel(container, settings)
     port = int((settings.get("port") or [str(_PORT)])[0])
     if leader := _leader(container, settings):
         container.print(f"Connecting to MASTER {leader[0]}:{leader[1]}")

@@ -14,7 +14,7 @@ from minikube_py.images import exec as images_exec
 from minikube_py.images import generic
 from minikube_py.images.catalog import stand_in
 from minikube_py.images.container import Container
-from minikube_py.images.exec import STAND_IN
+from minikube_py.images.exec import SERVER, STAND_IN
 
 __all__ = ["IMAGES", "main"]
 
@@ -81,11 +81,13 @@ class _StandIn:
     async def _serve(self) -> None:
         self._container.extra.pop("shell_main", None)  # its probes are judged as the generic app's
         self._container.print(f"minikube-py: the generic app stands for {self._container.image}")
+        self._container.extra[SERVER] = True
         inner = replace(self._container, ready=asyncio.Event())
         self._server = asyncio.create_task(generic.main(inner), name=f"stand-in of {inner.image}")
         up = asyncio.create_task(inner.ready.wait())
         await asyncio.wait((self._server, up), return_when=asyncio.FIRST_COMPLETED)
         up.cancel()
+        self._container.started()
 
     async def end(self, code: int, missing: set[str]) -> int:
         """Return the exit code of a script that has ended, or go on for it if it would have: a server of its image."""

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 from minikube_py.client.runtime import Streams
 from minikube_py.images.container import Container
-from minikube_py.images.exec import NotFound, PermissionDenied
+from minikube_py.images.exec import SERVER, NotFound, PermissionDenied
 from minikube_py.images.shell import tools
 from minikube_py.images.shell.interpreter import Shell
 from minikube_py.images.shell.process import table_of
@@ -116,7 +116,8 @@ async def _session(
         if terminated is not None:
             if container.ports:  # a server that the script begins with is up before the first probe comes
                 await asyncio.wait((running,), timeout=_SETTLE)
-            container.started()
+            if SERVER not in container.extra:
+                container.started()
         if entry is not None:
             entry.signal = lambda name: (root.main is not None and root.main.signal(name)) or running.cancel("signal")
         return await _until(running, root, terminated)

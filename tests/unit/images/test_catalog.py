@@ -168,6 +168,7 @@ SCRIPTS = {
     "waits while a check fails": "while ! python check.py; do sleep 1; done; ./migrate up",
     "runs a file of the image's": "/scripts/init-primary.sh",
     "needs what a program would have made": "git clone https://example.com/a.git /tmp/a && cd /tmp/a",
+    "works in the image's folders": "set -e; cd /opt/app; ./bin/configure.sh",
     "needs the image's files": "set -e; cd /srv/app && cp -r ./dist /etc/shared",
 }
 

@@ -11,6 +11,7 @@ import pytest
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from .pods import Pods, Running
@@ -110,6 +111,27 @@ async def test_replica_has_its_leaders_data(pods: Pods) -> None:
         assert await two.get("guest") == b"Ada"
     lonely = await pods.run("redis", args=("--replicaof", leader.ip, "6390"), name="lonely")
     assert b"MASTERDOWN" in await lonely.talk(b"PING\r\n", 6379)
+
+
+async def test_sentinel_names_its_master(pods: Pods, tmp_path: Path) -> None:
+    """Clients ask it for the master that its configuration monitors, on the port that it says."""
+    lines = ("port 5000", "sentinel monitor mymaster 10.1.2.3 6379 2", "sentinel down-after-milliseconds mymaster 5000")
+    (tmp_path / "sentinel.conf").write_text("\n".join(lines))
+    pod = await pods.run("redis:7", command=("redis-sentinel", "/conf/sentinel.conf"), files={"/conf": tmp_path})
+    host, port = pods.fabric.real_address(pod.ip, 5000)
+    sentinel = Sentinel([(host, port)], min_other_sentinels=0)
+    assert await sentinel.discover_master("mymaster") == ("10.1.2.3", 6379)
+    for one in sentinel.sentinels:
+        await one.aclose()
+    assert b"No such master" in await pod.talk(b"SENTINEL MASTER other\r\nQUIT\r\n", 5000)
+
+
+async def test_a_cluster_is_made_of_nodes_that_answer(pods: Pods) -> None:
+    """The Job of Redis Cluster tutorials ends once all nodes are there."""
+    pod = await pods.run("redis:7")
+    made = await pod.exec("redis-cli", "--cluster", "create", f"{pod.ip}:6379", "--cluster-replicas", "0")
+    assert (made.code, "1 nodes answer" in made.out) == (0, True)
+    assert (await pod.exec("redis-cli", "--cluster", "create", f"{pod.ip}:6390")).code == 1
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from minikube_py.images.exec import STAND_IN
 from minikube_py.images.shell.arrays import Array, Numbers
 from minikube_py.images.shell.builtins.words import number
 from minikube_py.images.shell.expansion import ExpansionError
@@ -21,6 +22,14 @@ __all__ = ["BUILTINS"]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
 
+def _image_has(shell: "Shell", path: str) -> bool:
+    """Tell whether an image that we don't have may have a folder: one where nothing else is, and no volume."""
+    container = shell.container
+    if STAND_IN not in container.extra or shell.view.exists(path):
+        return False
+    return not any(path.startswith(f"{mount}/") for mount in ("/tmp", *container.files))
+
+
 async def _cd(p: Process) -> int:
     args = [arg for arg in p.args if arg not in ("-L", "-P", "--")]
     shell = p.shell
@@ -29,6 +38,8 @@ async def _cd(p: Process) -> int:
         target = shell.variables.get("OLDPWD", p.view.cwd)
         await p.out(f"{target}\n")
     path = shell.view.path(target or ".")
+    if not shell.view.is_dir(path) and shell.main_session and _image_has(shell, path):
+        await p.call(["mkdir", "-p", path])
     if not shell.view.is_dir(path):
         exists = shell.view.exists(path)
         await shell.complain(

@@ -47,7 +47,7 @@ _PER_IMAGE = {
     "agnhost": "agnhost",
     "servers": (
         "apachectl httpd httpd-foreground mariadbd mongod mysqld mysqld_safe nginx postgres rabbitmq-server "
-        "redis-server docker-entrypoint.sh entrypoint.sh"
+        "redis-sentinel redis-server docker-entrypoint.sh entrypoint.sh"
     ),
 }
 """What only some images have: `programs.find` knows which."""

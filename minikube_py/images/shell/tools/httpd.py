@@ -8,6 +8,7 @@ import mimetypes
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from minikube_py.images.exec import SERVER
 from minikube_py.images.shell.process import Process
 from minikube_py.images.shell.tools.options import read_options
 from minikube_py.images.web import client_address, serve
@@ -46,6 +47,7 @@ async def httpd(p: Process) -> int:
         return web.Response(body=p.view.read(name), content_type=kind)
 
     if "f" in options:
+        p.container.extra[SERVER] = True
         return await serve(p.container, answer, port)
     inner = replace(p.container, ready=asyncio.Event())
     serving = asyncio.create_task(serve(inner, answer, port), name=f"httpd on {port}")

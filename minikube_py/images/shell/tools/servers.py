@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from minikube_py.images.catalog import stand_in
 from minikube_py.images.container import Container
+from minikube_py.images.exec import SERVER
 from minikube_py.images.shell.process import Process, Tool
 
 __all__ = ["ENTRYPOINTS", "SERVERS", "TOOLS", "has"]
@@ -25,6 +26,7 @@ SERVERS = {
     "nginx": "nginx",
     "postgres": "postgres",
     "rabbitmq-server": "rabbitmq",
+    "redis-sentinel": "redis",
     "redis-server": "redis",
 }
 """Program → the stand-in that is it."""
@@ -55,6 +57,7 @@ async def _server(p: Process) -> int:
         return await p.fail("[emerg] this stand-in reads its configuration at the start; delete the pod instead")
     if not p.shell.main_session:
         return await p.fail("it runs already, as the container's main process; this stand-in has no second one")
+    p.container.extra[SERVER] = True
     module = importlib.import_module(f"minikube_py.images.{SERVERS[p.name]}")
     inner = replace(p.container, command=(p.name, *p.args), args=(), working_dir=p.view.cwd)
     return await module.main(inner) or 0
