@@ -148,7 +148,7 @@ async def _bring_up(cluster: Any, options: Options, begun: float) -> None:
     except ApplyError as error:
         raise StartError(str(error)) from None
     if applied:
-        step(f"{len(applied)} objects applied")
+        step(f"{len(applied)} object{'' if len(applied) == 1 else 's'} applied")
     await cluster.serve_api()
     step(f"API server    {cluster.api_url}")
     if options.kubeconfig:
@@ -159,11 +159,20 @@ async def _bring_up(cluster: Any, options: Options, begun: float) -> None:
         except WaitHopeless as error:
             raise StartError(f"not ready {error}", ExitCode.USAGE) from None
         except TimeoutError as error:
-            raise StartError(f"not ready {error}", ExitCode.TIMEOUT) from None
+            text = (
+                f"not ready {error}\nThe cluster is stopped; to keep it as it is and look into it: mkpy up --wait 0 ..."
+            )
+            raise StartError(text, ExitCode.TIMEOUT) from None
         pods = cluster.operations.list("pods")
         step(f"{len(pods)} pods ready   {time.perf_counter() - begun:.2f} s")
     for problem in cluster.problems():
         warn(str(problem))
+    for wanted, port in (
+        (config.ingress.http_port, cluster.http_port),
+        (config.ingress.https_port, cluster.https_port),
+    ):
+        if config.ingress.enabled and port != wanted:
+            warn(f"127.0.0.1:{wanted} is taken: the ingress is on {port} instead")
     if line := cluster.port_notice():
         warn(line)
 

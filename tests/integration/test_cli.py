@@ -241,7 +241,7 @@ def test_errors_name_file_line_field_and_nearest_name(mkpy: Mkpy, tmp_path: Path
 
 @pytest.mark.slow
 def test_pods_that_do_not_get_ready_end_the_wait(mkpy: Mkpy) -> None:
-    """Exit code 5, with the reason; the cluster is stopped."""
+    """Exit code 5, with the reason; the cluster is stopped, and it says how to keep it."""
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -251,6 +251,7 @@ def test_pods_that_do_not_get_ready_end_the_wait(mkpy: Mkpy) -> None:
     done = mkpy("up", "-d", "--wait", "500ms", "-f", "-", stdin=json.dumps(pod))
     assert done.returncode == 5, done.stderr
     assert "nodes are available" in done.stderr
+    assert "mkpy up --wait 0" in done.stderr
     assert mkpy("ls", "-o", "name").stdout == ""
 
 
