@@ -7,7 +7,6 @@ Implements `client.API` for components in the process; `server.py` puts HTTP in 
 """
 
 import random
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -150,7 +149,7 @@ class Operations:
             raise errors.already_exists(kind.plural, metadata["name"], kind.group)
         for field in ("resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
             metadata.pop(field, None)
-        metadata["uid"] = str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
+        metadata["uid"] = _uuid4(self._chance.getrandbits(128))
         metadata["creationTimestamp"] = self.now()
         if "status" in obj and not obj["status"]:
             del obj["status"]
@@ -471,6 +470,12 @@ class Operations:
     def _validate(kind: Kind, obj: Object, old: Object | None) -> None:
         if found := kind.validate(obj, old):
             raise errors.invalid(kind.kind, meta.name(obj), found, kind.group)
+
+
+def _uuid4(bits: int) -> str:
+    """Write 128 random bits as a UUID of version 4; `uuid.UUID` takes four times as long, for each object."""
+    text = f"{bits & ~(0xF << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _has_status(kind: Kind) -> bool:

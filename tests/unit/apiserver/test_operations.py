@@ -1,5 +1,8 @@
 """Writes as kube-apiserver makes them."""
 
+import random
+import uuid
+
 import pytest
 
 from minikube_py.aiokit.clock import VirtualClock
@@ -266,3 +269,19 @@ def test_default_ingress_class_is_filled_in(api: Operations) -> None:
         }
     )
     assert made["spec"]["ingressClassName"] == "main"
+
+
+def test_a_uid_is_a_uuid_of_version_4() -> None:
+    """A UID is what `uuid.UUID` makes of the same random bits, written faster."""
+    namespace = Operations(VirtualClock(), seed=1).get("namespaces", "default")
+    chance = random.Random(1)
+    chance.getrandbits(64)  # the Service allocator's
+    assert namespace is not None
+    assert meta.uid(namespace) == str(uuid.UUID(int=chance.getrandbits(128), version=4))
+
+
+def test_binding_sets_the_node_and_the_status_alone(api: Operations) -> None:
+    """What else of the spec is given with a binding is not taken."""
+    stored = api.create(pod())
+    bound = api.update({**stored, "spec": {"nodeName": "n", "hostname": "h"}, "status": {}}, subresource="binding")
+    assert bound["spec"] == {**stored["spec"], "nodeName": "n"}
