@@ -82,13 +82,67 @@ def parse_record(text: str) -> Record:
     return Record(name if name.endswith(".") else f"{name}.", ttl, type_, data)
 
 
+_Sections = dict[str, list[_Piece]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One `template` of the Corefile, and what it answers."""
+
+    klass: str
+    type: str
+    zones: Sequence[str]
+    patterns: Sequence[re.Pattern[str]]
+    sections: _Sections
+    rcode: str
+    fallthrough: Sequence[str] | None
+    personal: bool
+    """Whether answers depend on who asks."""
+
+    def step(self, query: Query, next_: Handler) -> Outcome:
+        question = query.question
+        zone = max((z for z in self.zones if parent_of(question.name, z)), key=len, default=None)
+        if zone is None or self.type not in ("ANY", question.type) or self.klass not in ("ANY", question.klass):
+            return next_(query)
+        name = question.name.lower()
+        found = next(filter(None, (pattern.search(name) for pattern in self.patterns)), None)
+        if self.patterns and found is None:
+            if self.fallthrough is not None and any(parent_of(name, z) for z in self.fallthrough):
+                return next_(query)
+            return Answer("SERVFAIL", authoritative=False, plugin="template", why="plugin/template: no match")
+        groups = found.groupdict("") if found else {}
+        matched = [found[0], *(group or "" for group in found.groups())] if found else [name]
+        data = _Data(
+            {".Name": name, ".Zone": zone, ".Class": question.klass, ".Type": question.type, ".Remote": query.remote},
+            matched,
+            {**{str(index): text for index, text in enumerate(matched)}, **groups},
+        )
+        try:
+            records = {
+                section: tuple(parse_record(piece(data)) for piece in pieces)
+                for section, pieces in self.sections.items()
+            }
+        except ValueError as error:
+            return Answer("SERVFAIL", authoritative=False, plugin="template", why=f"plugin/template: {error}")
+        # A fabricated CNAME is followed, as CoreDNS does by asking itself.
+        alias = next((r.rdata for r in records["answer"] if r.type == "CNAME"), "")
+        alone = len(records["answer"]) == 1 and question.type not in ("CNAME", "ANY")
+        return Answer(
+            self.rcode,
+            records["answer"],
+            records["authority"],
+            records["additional"],
+            chase=alias if alone else "",
+            plugin="template",
+            shared=not self.personal,
+        )
+
+
 def setup(directive: Directive, block: Block) -> Step:
     if len(directive.args) < 2:
         directive.fail("plugin/template: template CLASS TYPE [ZONE...]")
-    klass, type_ = directive.args[0].upper(), directive.args[1].upper()
-    zones = zones_of(directive.args[2:], directive.line) or block.zones
     patterns: list[re.Pattern[str]] = []
-    sections: dict[str, list[_Piece]] = {"answer": [], "additional": [], "authority": []}
+    sections: _Sections = {"answer": [], "additional": [], "authority": []}
     rcode = "NOERROR"
     fallthrough: tuple[str, ...] | None = None
     for line in directive.block:
@@ -113,44 +167,13 @@ def setup(directive: Directive, block: Block) -> Step:
                 pass  # extended errors only comment on the answer
             case _:
                 line.unknown("template")
-
-    personal = any(".Remote" in arg for line in directive.block for arg in line.args)
-
-    def step(query: Query, next_: Handler) -> Outcome:
-        question = query.question
-        zone = max((z for z in zones if parent_of(question.name, z)), key=len, default=None)
-        if zone is None or type_ not in ("ANY", question.type) or klass not in ("ANY", question.klass):
-            return next_(query)
-        name = question.name.lower()
-        found = next(filter(None, (pattern.search(name) for pattern in patterns)), None)
-        if patterns and found is None:
-            if fallthrough is not None and any(parent_of(name, z) for z in fallthrough):
-                return next_(query)
-            return Answer("SERVFAIL", authoritative=False, plugin="template", why="plugin/template: no match")
-        groups = found.groupdict("") if found else {}
-        matched = [found[0], *(group or "" for group in found.groups())] if found else [name]
-        data = _Data(
-            {".Name": name, ".Zone": zone, ".Class": question.klass, ".Type": question.type, ".Remote": query.remote},
-            matched,
-            {**{str(index): text for index, text in enumerate(matched)}, **groups},
-        )
-        try:
-            records = {
-                section: tuple(parse_record(piece(data)) for piece in pieces) for section, pieces in sections.items()
-            }
-        except ValueError as error:
-            return Answer("SERVFAIL", authoritative=False, plugin="template", why=f"plugin/template: {error}")
-        # A fabricated CNAME is followed, as CoreDNS does by asking itself.
-        alias = next((r.rdata for r in records["answer"] if r.type == "CNAME"), "")
-        alone = len(records["answer"]) == 1 and question.type not in ("CNAME", "ANY")
-        return Answer(
-            rcode,
-            records["answer"],
-            records["authority"],
-            records["additional"],
-            chase=alias if alone else "",
-            plugin="template",
-            shared=not personal,
-        )
-
-    return step
+    return _Rule(
+        klass=directive.args[0].upper(),
+        type=directive.args[1].upper(),
+        zones=zones_of(directive.args[2:], directive.line) or block.zones,
+        patterns=patterns,
+        sections=sections,
+        rcode=rcode,
+        fallthrough=fallthrough,
+        personal=any(".Remote" in arg for line in directive.block for arg in line.args),
+    ).step
