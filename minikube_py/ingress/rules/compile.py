@@ -219,31 +219,21 @@ class Compiler:
         fallback: BackendKey | None,
     ) -> None:
         key = meta.key(ingress)
-        path = spec.get("path") or "/"
-        type_ = PathType(spec.get("pathType") or "ImplementationSpecific")
-        pattern: re.Pattern[str] | None = None
-        if self.flavor.paths is not None and type_ is PathType.IMPLEMENTATION_SPECIFIC:
-            try:
-                meant = self.flavor.paths(path, draft)
-            except re.error as error:
-                self.problem(key, "InvalidPath", f'path "{path}" is no regular expression: {error}')
-                return
-            if isinstance(meant, re.Pattern):
-                pattern, server.regex = meant, True
-            else:
-                type_, path = meant
-        elif self.flavor.prefixes_are_text and type_ is PathType.PREFIX:
-            type_ = PathType.IMPLEMENTATION_SPECIFIC
-        named = (spec.get("backend") or {}).get("service") or {}
-        if (named.get("port") or {}).get("name") == "use-annotation" and (action := draft.actions.get(named["name"])):
-            options = replace(options, filters=(*options.filters, action))
-            server.locations[type_, path] = Location(
-                key, host, path, type_, None, "answered by an action", options, pattern, tls=self._has_tls(host)
-            )
+        written = spec.get("path") or "/"
+        meant = self._meaning(key, draft, written, PathType(spec.get("pathType") or "ImplementationSpecific"))
+        if meant is None:
             return
+        type_, path, pattern = meant
+        server.regex = server.regex or pattern is not None
+        named = (spec.get("backend") or {}).get("service") or {}
+        action = named.get("name") if (named.get("port") or {}).get("name") == "use-annotation" else None
+        backend: BackendKey | None = None
         canaries: tuple[Canary, ...] = ()
-        if (named.get("port") or {}).get("name") == "use-annotation" and (forward := draft.forwards.get(named["name"])):
-            backend, canaries = self._forward(key, forward)
+        if action in draft.actions:
+            options = replace(options, filters=(*options.filters, draft.actions[action]))
+            refused = "answered by an action"
+        elif action in draft.forwards:
+            backend, canaries = self._forward(key, draft.forwards[action])
             refused = "every weight of the action is 0"
         else:
             backend, refused = self._backend(key, spec.get("backend"), by_service=draft.service_upstream)
@@ -257,28 +247,44 @@ class Compiler:
                     "which is older and stays in force",
                 )
             return
-        if self.flavor.paths is None and type_ is not PathType.IMPLEMENTATION_SPECIFIC and not _STRICT.fullmatch(path):
-            self.problem(
-                key,
-                "InvalidPathType",
-                f"path {path} cannot be used with pathType {type_.value}: ingress-nginx's webhook refuses it "
-                "by default (strict-validate-path-type), here it is served; use ImplementationSpecific",
-            )
-        if (
-            self.flavor.paths is None
-            and type_ is PathType.IMPLEMENTATION_SPECIFIC
-            and not draft.regex
-            and re.search(r"[(\[*|^$]", path)
-        ):
+        if self.flavor.paths is None:
+            self._doubts(key, draft, type_, path)
+        server.locations[identity] = Location(
+            key, host, path, type_, backend, refused, options, pattern, canaries, fallback, self._has_tls(host)
+        )
+
+    def _meaning(
+        self, key: Key, draft: Draft, path: str, type_: PathType
+    ) -> tuple[PathType, str, re.Pattern[str] | None] | None:
+        """Return what the controller takes a path for; None if it can't be read."""
+        if type_ is PathType.IMPLEMENTATION_SPECIFIC and self.flavor.paths is not None:
+            try:
+                meant = self.flavor.paths(path, draft)
+            except re.error as error:
+                self.problem(key, "InvalidPath", f'path "{path}" is no regular expression: {error}')
+                return None
+            return (type_, path, meant) if isinstance(meant, re.Pattern) else (*meant, None)
+        if type_ is PathType.PREFIX and self.flavor.prefixes_are_text:
+            type_ = PathType.IMPLEMENTATION_SPECIFIC
+        return type_, path, None
+
+    def _doubts(self, key: Key, draft: Draft, type_: PathType, path: str) -> None:
+        """Tell of a path that ingress-nginx would refuse, or that hardly means what it says."""
+        if type_ is not PathType.IMPLEMENTATION_SPECIFIC:
+            if not _STRICT.fullmatch(path):
+                self.problem(
+                    key,
+                    "InvalidPathType",
+                    f"path {path} cannot be used with pathType {type_.value}: ingress-nginx's webhook refuses it "
+                    "by default (strict-validate-path-type), here it is served; use ImplementationSpecific",
+                )
+        elif not draft.regex and re.search(r"[(\[*|^$]", path):
             self.problem(
                 key,
                 "PathIsNoRegex",
                 f'path "{path}" looks like a regular expression but is compared literally: '
                 'annotate nginx.ingress.kubernetes.io/use-regex: "true"',
             )
-        server.locations[identity] = Location(
-            key, host, path, type_, backend, refused, options, pattern, canaries, fallback, self._has_tls(host)
-        )
 
     def _forward(self, key: Key, shares: list[tuple[str, str, int]]) -> tuple[BackendKey | None, tuple[Canary, ...]]:
         """Return (where the last share of requests goes, the shares before it) of weighted Services."""

@@ -165,6 +165,20 @@ async def test_alb_answers_by_actions(fresh: World) -> None:
     assert (status, body) == (418, b"short and stout")
 
 
+def test_albs_actions_take_their_turn() -> None:
+    """Of two paths that are the same the first stays, whichever of them is an action."""
+    action = {"type": "fixed-response", "fixedResponseConfig": {"statusCode": "418"}}
+    teapot = path("teapot", "/x")
+    teapot["backend"]["service"]["port"] = {"name": "use-annotation"}
+    it = flavor("alb")
+    annotations = {"alb.ingress.kubernetes.io/actions.teapot": json.dumps(action)}
+    for paths, backend in (((path("web", "/x"), teapot), "web"), ((teapot, path("web", "/x")), None)):
+        made_of = sources(ingress_class("alb", it.controller), made("alb", *paths, annotations=annotations))
+        found = compile_rules(made_of, controller=it.controller, flavor=it).table.route("a.test", "/x")
+        assert isinstance(found, Match)
+        assert (found.location.backend and found.location.backend.service) == backend
+
+
 def test_alb_forwards_by_weight() -> None:
     """An action names Services and their shares; weight 0 gets nothing."""
     groups = [
