@@ -155,7 +155,7 @@ def _walk(sources: Sources, flavor: Flavor, url: SplitResult, https_port: int) -
         return ended(None if endpoints else 503, *more, endpoints=endpoints)
     found = table.route(host, url.path or "/", method="GET", query=url.query, secure=secure)
     if isinstance(found, NoMatch):
-        fix = () if table.paths(host) else nearest_hosts(host, table.hosts)
+        fix = () if table.paths(host) or _named_somewhere(sources, host) else nearest_hosts(host, table.hosts)
         return ended(404, Step("rule", f"404: {found.reason}", False), fix=fix)
     location = found.location
     steps.append(_rule(rules, location))
@@ -167,6 +167,12 @@ def _walk(sources: Sources, flavor: Flavor, url: SplitResult, https_port: int) -
         return ended(found.upstream.status, Step("backend", location.refused, False))
     more, endpoints = to_the_pods(found.upstream, _canaries(table, found))
     return ended(0 if endpoints else found.upstream.status, *more, endpoints=endpoints)
+
+
+def _named_somewhere(sources: Sources, host: str) -> bool:
+    """Tell whether some Ingress means this very host, served or not: then it isn't misspelt."""
+    every = sources.all(INGRESSES).values()
+    return any(rule.get("host") == host for each in every for rule in meta.spec(each).get("rules") or ())
 
 
 def _rule(rules: Rules, location: Location) -> Step:

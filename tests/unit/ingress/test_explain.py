@@ -41,6 +41,9 @@ def test_why_there_is_none() -> None:
     assert walk.fix == ("did you mean http://shop.test?",)
     other_path = walked("http://shop.test/nothing", RULE)
     assert (other_path.status, other_path.fix) == (404, ())
+    not_served = walked("http://shpo.test/", RULE, ingress("i", {"shpo.test": [path("web")]}, class_name="nobody"))
+    assert "not served: Ingress default/i" in not_served.steps[-1].text
+    assert not_served.fix == ()
     no_pod = walked("http://shop.test/menu", RULE, service("web"))
     assert no_pod.status == 503
     assert "no pod matches its selector app=web" in no_pod.steps[-1].text
