@@ -237,15 +237,15 @@ class PolicyGate:
         obj, gone = event.object, event.change is Change.DELETED
         match event.resource:
             case "pods":
-                self._pod(obj, gone)
+                self._pod(obj, gone=gone)
             case "namespaces":
                 self._swap(self._set.without_namespace(meta.name(obj)) if gone else self._set.with_namespace(obj))
             case "nodes":
                 self._swap(self._set.without_node(meta.name(obj)) if gone else self._set.with_node(obj))
             case _:
-                self._policy(event.resource, obj, gone)
+                self._policy(event.resource, obj, gone=gone)
 
-    def _policy(self, resource: str, obj: Object, gone: bool) -> None:
+    def _policy(self, resource: str, obj: Object, *, gone: bool) -> None:
         if resource in (_ADMIN, _BASELINE):
             remaining = self._set.without_admin_policy(meta.name(obj), baseline=resource == _BASELINE)
         else:
@@ -263,7 +263,7 @@ class PolicyGate:
             new = remaining
         self._swap(new)
 
-    def _pod(self, pod: Object, gone: bool) -> None:
+    def _pod(self, pod: Object, *, gone: bool) -> None:
         uid = _uid(pod)
         have = self._address_of.get(uid, "")
         announced = bool(have) and self._announced.get(have) == uid
