@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar, Protocol, TypeAlias
 
+from msgspec import Struct
+
 __all__ = [
     "DEFAULTS",
     "Answer",
@@ -40,8 +42,7 @@ class Phase(IntEnum):
     RESPONSE = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The controller answers by itself."""
 
     status: int
@@ -135,8 +136,7 @@ class ResponseFilter(Protocol):
     def response(self, call: Call, status: int, headers: Headers) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Mirror:
+class Mirror(Struct, frozen=True):
     """Another backend that gets a copy of requests (a Gateway's filter RequestMirror)."""
 
     backend: Any

@@ -17,6 +17,8 @@ from enum import Enum
 from typing import Any, NamedTuple, TypeAlias, final
 from urllib.parse import unquote_to_bytes
 
+from msgspec import Struct
+
 from minikube_py.apimachinery.meta import Key
 from minikube_py.ingress.options import DEFAULTS, Call, Options
 
@@ -195,8 +197,7 @@ class Location:
 
 
 @final
-@dataclass(frozen=True, slots=True, eq=False)
-class Match:
+class Match(Struct, frozen=True, eq=False):
     """The location that answers and the backend that it means now."""
 
     location: Location
@@ -205,8 +206,7 @@ class Match:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class NoMatch:
+class NoMatch(Struct, frozen=True):
     """Nothing answers; `reason` is for the caller's eyes."""
 
     reason: str

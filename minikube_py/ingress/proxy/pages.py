@@ -7,6 +7,8 @@ from functools import lru_cache
 from html import escape
 from http import HTTPStatus
 
+from msgspec import Struct
+
 __all__ = ["NGINX", "Page", "Rejected", "Style", "http_date", "page", "phrase"]
 
 _PHRASES = {302: "Moved Temporarily", 408: "Request Time-out", 413: "Request Entity Too Large", 504: "Gateway Time-out"}
@@ -36,8 +38,7 @@ class Style:
 NGINX = Style()
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """A whole answer of the controller's own."""
 
     status: int

@@ -10,7 +10,8 @@ Source: https://kubernetes.io/docs/concepts/services-networking/ingress/#ingress
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
@@ -21,8 +22,7 @@ CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 DEFAULT_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """Whether this controller serves an Ingress, and why (not)."""
 
     served: bool

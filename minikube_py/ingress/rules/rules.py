@@ -3,22 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from minikube_py.apimachinery.meta import Key
 from minikube_py.ingress.router import BackendKey, RoutingTable
 
 __all__ = ["Problem", "Rules", "TLSHost"]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """Something wrong with an Ingress, as the Event that tells of it."""
 
     reason: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class TLSHost:
+class TLSHost(Struct, frozen=True):
     """Which Secret holds a host's certificate; None where the Ingress names none."""
 
     ingress: Key
