@@ -40,9 +40,10 @@ def _time(second: int) -> str:
 
 def _quoted(text: str) -> str:
     """Escape as nginx's `log_escape default`: a caller can't forge a line."""
-    if text.isprintable() and '"' not in text and "\\" not in text:
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text or "-"
-    return "".join(c if c.isprintable() and c not in '"\\' else f"\\x{ord(c):02X}" if ord(c) < 256 else c for c in text)
+    octets = text.encode("utf-8", "surrogateescape")
+    return "".join(chr(c) if 0x20 <= c <= 0x7E and c not in b'"\\' else f"\\x{c:02X}" for c in octets)
 
 
 def line(record: Record, now: float) -> str:
