@@ -165,10 +165,14 @@ class Session:
         namespace: str,
     ) -> CommandResult:
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        async with asyncio.timeout(timeout):
-            code, out, err = await self.local.execute(
-                target, command, container=container, stdin=data, namespace=namespace
-            )
+        try:
+            async with asyncio.timeout(timeout):
+                code, out, err = await self.local.execute(
+                    target, command, container=container, stdin=data, namespace=namespace
+                )
+        except TimeoutError:
+            what = f"{' '.join(command)!r} in {target} did not end within {timeout:g} s"
+            raise TimeoutError(f"{what}; give it longer with exec(..., timeout=)") from None
         return CommandResult(code, out.decode(errors="replace"), err.decode(errors="replace"))
 
 

@@ -258,6 +258,12 @@ def test_nginx_serves_what_a_session_wrote(minicluster_module: Cluster, sh: Sh) 
     assert sh(f"wget -qO- {address}")[1] == "changed\n"
 
 
+def test_a_command_that_does_not_end_is_named(minicluster_module: Cluster) -> None:
+    """With where it ran and how to give it longer."""
+    with pytest.raises(TimeoutError, match=r"'sleep 60' in pod/box did not end within 0\.05 s; .*timeout="):
+        minicluster_module.exec("pod/box", ["sleep", "60"], timeout=0.05)
+
+
 # The real kubectl
 
 
