@@ -44,6 +44,7 @@ BUILTIN = (
     "postgres",
     "rabbitmq",
     "redis",
+    "stress",
     "tcp_echo",
     "toolbox",
     "whoami",

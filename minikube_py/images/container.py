@@ -10,6 +10,10 @@ from typing import Any, TypeAlias
 __all__ = ["Container", "Main", "PodInfo"]
 
 
+_MOST = 1 << 30
+"""Bytes for a container without a limit: what one takes, all pods of the process lack."""
+
+
 @dataclass(frozen=True, slots=True)
 class PodInfo:
     """The pod around a container."""
@@ -48,6 +52,8 @@ class Container:
     udp_ports: tuple[int, ...] = ()
     files: Mapping[str, Path] = field(default_factory=dict)
     """Mount path in the container → folder or file on this machine."""
+    memory: int = 0
+    """limits.memory in bytes; 0: none."""
     working_dir: str = "/"
     tty: bool = False
     ends: bool = False
@@ -68,6 +74,15 @@ class Container:
     def started(self) -> None:
         """Say that the program is up: its ports are open. Until then the container is not Running."""
         self.ready.set()
+
+    def hold(self, size: int) -> None:
+        """Say that the program wants to hold `size` bytes.
+
+        Memory is not limited as a cgroup does; only programs that know what they take say so.
+        Error handling: MemoryError beyond limits.memory (without one, a gibibyte): the container is OOMKilled.
+        """
+        if size > (self.memory or _MOST):
+            raise MemoryError(f"{size} bytes are more than the container's {self.memory or _MOST}")
 
     def print(self, line: str) -> None:
         """Write one line to the log."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
+from minikube_py.apimachinery.quantities import whole
 from minikube_py.images.container import Container, PodInfo
 from minikube_py.images.expansion import expand
 from minikube_py.kubelet import ports
@@ -85,6 +86,7 @@ def container_config(
         ports=tcp,
         udp_ports=udp,
         files=_files(kubelet, pod, spec, sandbox, volumes, env, attempt),
+        memory=whole(((spec.get("resources") or {}).get("limits") or {}).get("memory") or 0),
         working_dir=str(spec.get("workingDir") or "/"),
         tty=bool(spec.get("tty")),
         ends=_ends(spec, pod),

@@ -203,6 +203,8 @@ class Containers:
             code, message = 1, str(error)
             container.print(f"{container.image}: {error}")
             self.event("Warning", "Failed", f"Error: {error}", name)
+        except MemoryError:
+            code, reason = 137, "OOMKilled"
         except Exception as error:
             code, message = 1, f"{type(error).__name__}: {error}"
             container.write(traceback.format_exc())
@@ -213,7 +215,7 @@ class Containers:
         if self._closed or self.instances.get(name) is not instance:
             return
         message = self._termination_message(name, instance, code, message)
-        if not reason:
+        if reason != "StartError":
             container.started()
             self._feed(Started(name))
         self._feed(Exited(name, code, message, reason))

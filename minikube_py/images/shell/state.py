@@ -35,6 +35,9 @@ SHELL_OPTIONS = frozenset(
 )
 """What `shopt` knows; dotglob, nocasematch and nullglob have an effect, extglob's patterns are always read."""
 
+_LONG = 1 << 16
+"""Characters of a value that count as memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Saved:
@@ -236,6 +239,8 @@ class State:
             return
         if name in self.read_only:
             raise ReadOnlyError(f"{name}: {'readonly variable' if self.bash else 'is read only'}")
+        if len(value) > _LONG:
+            self.container.hold(len(value))
         if name in self.integers:
             value = str(Numbers(self).value(value))
         if (array := self.arrays.get(name)) is not None:
