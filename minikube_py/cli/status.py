@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def command(name: str, output: str) -> int:
     """Show nodes, pods, Services, URLs and problems of a cluster; exit 1 if there are problems."""
     from minikube_py.cli.api import Client, RemoteView
-    from minikube_py.cluster.problems import problems
+    from minikube_py.cluster.problems import Problem
     from minikube_py.cluster.urls import Doors, urls
-    from minikube_py.cni.sockdiag import Listening
 
     _, facts = selected(name)
-    view = RemoteView(Client(facts))
-    found = problems(view, Listening(facts["low_port_offset"]).ports)
+    client = Client(facts)
+    view = RemoteView(client)
+    found = [Problem(**each) for each in client.request("GET", "/minikube-py/v1/problems")]
     facts["urls"] = urls(view, Doors.known(facts), real_port_offset=facts["low_port_offset"])
     pods = view.list("pods")
     if output == "json":

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from minikube_py.cluster.wiring import Wiring
 
 __all__ = ["LocalCluster", "StartError"]
+
+_ACUTE = ("MK202",)
+"""Of the advice on policies, what breaks a pod altogether."""
 
 
 class LocalCluster(NodeVerbs):
@@ -93,12 +97,18 @@ class LocalCluster(NodeVerbs):
 
     def problems(self) -> list[Problem]:
         """Return what is wrong, by object."""
-        found = problems(self.operations, Listening(self.low_port_offset).ports)
+        found = problems(self.operations, Listening(self.low_port_offset).ports, now=datetime.now(UTC))
         if warning := PROFILES[self.config.networking.cni].warning(self.gate.unenforced()):
             found.append(Problem("MK309", f"cni/{self.config.networking.cni}", warning))
+        if self.gate.enforce and self.gate.policy_set.policies:
+            found += (
+                Problem(each.code, "/netpol/".join(each.policy.split("/")), f"{each.message}. Fix: {each.fix}")
+                for each in self.gate.lint()
+                if each.code in _ACUTE
+            )
         for (ip, port), (service, why) in self.proxy.problems.items():
             found.append(Problem("MK113", f"{service.namespace}/service/{service.name}", f"{ip}:{port}: {why}"))
-        return found
+        return sorted(found, key=lambda problem: (problem.code, problem.about))
 
     def port_notice(self) -> str | None:
         """Return the one line about moved ports, or None where ports are exact."""
@@ -370,6 +380,9 @@ class LocalCluster(NodeVerbs):
                     ready = False  # the table says what is missing
             return {"ready": ready, **(await self.wiring()).as_json()}
 
+        def problems_(query: Mapping[str, str]) -> Any:
+            return [{"code": each.code, "about": each.about, "text": each.text} for each in self.problems()]
+
         def denials(query: Mapping[str, str]) -> Any:
             return self.denials(source=query.get("source"), since=float(query.get("since") or 0))
 
@@ -378,6 +391,7 @@ class LocalCluster(NodeVerbs):
             "minikube-py/v1/matrix": matrix,
             "minikube-py/v1/denials": denials,
             "minikube-py/v1/wiring": wiring,
+            "minikube-py/v1/problems": problems_,
         }
 
     async def settle(self, timeout: float = 10.0) -> None:

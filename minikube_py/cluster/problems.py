@@ -3,7 +3,9 @@
 Pure: a view in, findings out. Codes and wording follow the symptom table that `mkpy status` prints.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -13,6 +15,7 @@ from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
 from minikube_py.cluster.gateway_problems import gateway_problems
+from minikube_py.cluster.ingress_problems import ingress_problems
 from minikube_py.cluster.selection import selects_nothing
 from minikube_py.cluster.workload_problems import last_event, placement_fix, workload_problems
 
@@ -22,6 +25,10 @@ Ports: TypeAlias = Callable[[str, str], frozenset[int] | None]
 
 _EVERY_ADDRESS = "0.0.0.0"
 _SCHEDULER = "default-scheduler"
+_MOMENT = timedelta(seconds=5)
+"""In which a program comes to listen."""
+_CRASHING = timedelta(minutes=1)
+"""In which one that has crashed and was started anew crashes again."""
 _WAITING_IS_FINE = {"ContainerCreating", "PodInitializing"}
 
 
@@ -30,27 +37,27 @@ class Problem(Struct, frozen=True):
 
     code: str
     about: str
-    """`namespace/kind/name`."""
+    """`namespace/kind/name`, for a node `node/name`."""
     text: str
 
     def __str__(self) -> str:
         return f"{self.code} {self.about}: {self.text}"
 
 
-def problems(view: View, listening: Ports = lambda ip, protocol: None) -> list[Problem]:
+def problems(view: View, listening: Ports = lambda ip, protocol: None, *, now: datetime | None = None) -> list[Problem]:
     """Return what keeps pods from running, Services from answering, Ingresses and Gateways from routing.
 
     `listening(pod IP, protocol)` tells on which ports a pod listens (`cni.sockdiag.Listening.ports`), None if that is
-    unknown: then what its containers declare has to do.
+    unknown: then what its containers declare has to do. With `now`, who has just started may not listen yet.
     """
-    others = (*workload_problems(view), *gateway_problems(view))
+    others = (*workload_problems(view), *gateway_problems(view), *ingress_problems(view, now))
     elsewhere = (Problem(code, _about(obj), text) for code, obj, text in others)
-    found = [*_pods(view), *_services(view, listening), *_ingresses(view), *elsewhere]
+    found = [*_pods(view), *_services(view, listening, now), *elsewhere]
     return sorted(found, key=lambda problem: (problem.code, problem.about))
 
 
 def _about(obj: Object) -> str:
-    return f"{meta.namespace(obj)}/{str(obj['kind']).lower()}/{meta.name(obj)}"
+    return "/".join(part for part in (meta.namespace(obj), str(obj["kind"]).lower(), meta.name(obj)) if part)
 
 
 def _pods(view: View) -> Iterator[Problem]:
@@ -80,20 +87,38 @@ def _pods(view: View) -> Iterator[Problem]:
                     + (f": {message}" if message else "")
                     + ended,
                 )
-        if status.get("phase") == "Running" and not meta.terminating(pod):
-            for event in view.list("events", meta.namespace(pod)):
-                if (
-                    event.get("reason") == "Unhealthy"
-                    and event["involvedObject"].get("uid") == meta.uid(pod)
-                    and not _ready(pod)
-                ):
-                    yield Problem(
-                        "MK105",
-                        _about(pod),
-                        f"runs, but gets no traffic: {' '.join(event['message'].split())} "
-                        f"({event.get('count', 1)} in a row)",
-                    )
-                    break
+        if status.get("phase") == "Running" and not meta.terminating(pod) and not _ready(pod):
+            yield from _probes(view, pod)
+
+
+_ENDING_PROBE = re.compile("(Liveness|Startup) probe failed")
+
+
+def _probes(view: View, pod: Object) -> Iterator[Problem]:
+    """Tell which probe fails: one that keeps traffic away, or one that ends the container again and again."""
+    unhealthy = [event for event in view.list("events", meta.namespace(pod)) if _unhealthy(event, pod)]
+    ending = [event for event in unhealthy if _ENDING_PROBE.match(event["message"])]
+    if not unhealthy:
+        return
+    event = (ending or unhealthy)[-1]
+    message, count = " ".join(event["message"].split()), event.get("count", 1)
+    if ending:
+        again = "is restarted again and again" if _restarted(pod) else "will be restarted"
+        yield Problem("MK105", _about(pod), f"{again}: {message} ({count} times)")
+    elif not _restarted(pod):  # else that it ends is the reason, not that it doesn't answer then
+        yield Problem("MK105", _about(pod), f"runs, but gets no traffic: {message} ({count} in a row)")
+
+
+def _unhealthy(event: Object, pod: Object) -> bool:
+    return event.get("reason") == "Unhealthy" and event["involvedObject"].get("uid") == meta.uid(pod)
+
+
+def _restarted(pod: Object) -> bool:
+    """Tell whether a container has ended by a fault and is started anew, or waits for that."""
+    return any(
+        ((each.get("lastState") or {}).get("terminated") or {}).get("exitCode")
+        for each in meta.status(pod).get("containerStatuses") or ()
+    )
 
 
 def _not_begun(view: View, pod: Object) -> Iterator[Problem]:
@@ -116,7 +141,7 @@ def _ready(pod: Object) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in meta.status(pod).get("conditions") or ())
 
 
-def _services(view: View, listening: Ports) -> Iterator[Problem]:
+def _services(view: View, listening: Ports, now: datetime | None) -> Iterator[Problem]:
     for service in view.list("services"):
         yield from _external_ips(service)
         selector = meta.spec(service).get("selector")
@@ -126,8 +151,9 @@ def _services(view: View, listening: Ports) -> Iterator[Problem]:
         if not pods:
             yield Problem("MK101", _about(service), selects_nothing(view, meta.namespace(service), selector))
             continue
-        yield from _target_ports(service, pods, listening)
-        if not any(_ready(pod) for pod in pods):
+        yield from _target_ports(service, pods, listening, now)
+        open_ = meta.spec(service).get("publishNotReadyAddresses")
+        if not open_ and not any(_ready(pod) for pod in pods):
             yield Problem("MK105", _about(service), f"has 0 of {len(pods)} endpoints ready: callers are refused")
 
 
@@ -142,7 +168,7 @@ def _external_ips(service: Object) -> Iterator[Problem]:
             )
 
 
-def _target_ports(service: Object, pods: Sequence[Object], listening: Ports) -> Iterator[Problem]:
+def _target_ports(service: Object, pods: Sequence[Object], listening: Ports, now: datetime | None) -> Iterator[Problem]:
     """A targetPort on which no selected pod listens is refused by every pod."""
     for port in meta.spec(service).get("ports") or ():
         target = port.get("targetPort", port["port"])
@@ -166,7 +192,7 @@ def _target_ports(service: Object, pods: Sequence[Object], listening: Ports) -> 
             anywhere = listening(_EVERY_ADDRESS, protocol) or frozenset()
             if any(anywhere & _called_on(pod, target, protocol) for pod in pods if _ready(pod)):
                 continue
-            yield from _unheard(service, port, pods, {name: found or frozenset() for name, found in heard.items()})
+            yield from _unheard(service, port, pods, {name: found or frozenset() for name, found in heard.items()}, now)
         elif isinstance(target, int) and declared and target not in {p["containerPort"] for p in declared}:
             have = ", ".join(str(n) for n in sorted({p["containerPort"] for p in declared}))
             yield Problem(
@@ -178,7 +204,11 @@ def _target_ports(service: Object, pods: Sequence[Object], listening: Ports) -> 
 
 
 def _unheard(
-    service: Object, port: Mapping[str, Any], pods: Sequence[Object], heard: Mapping[str, frozenset[int]]
+    service: Object,
+    port: Mapping[str, Any],
+    pods: Sequence[Object],
+    heard: Mapping[str, frozenset[int]],
+    now: datetime | None,
 ) -> Iterator[Problem]:
     """Compare the port that each ready pod is called on with those that it listens on."""
     target = port.get("targetPort", port["port"])
@@ -189,14 +219,30 @@ def _unheard(
             return
     name = next(iter(heard))
     ports = sorted(heard[name])
+    ready = [pod for pod in pods if meta.name(pod) in heard]
+    if not any(heard.values()) and all(_restarted(pod) and _young(pod, now, _CRASHING) for pod in ready):
+        return  # it crashes: that is the cause, and it is said of the pod
     have = f"listens on {', '.join(map(str, ports))}" if ports else f"listens on no {protocol} port"
     outcome = 'Callers get "connection refused"' if protocol == "TCP" else "Datagrams are lost"
+    if not any(heard.values()) and (young := [_started(pod) for pod in ready if _young(pod, now, _MOMENT)]):
+        have += f" yet (it started at {max(young):%H:%M:%S} UTC)"
+        outcome = f"Until it does: {outcome[0].lower()}{outcome[1:]}"
     yield Problem(
         "MK103",
         _about(service),
         f"{port['port']} -> targetPort {target}, but {name} {have}. {outcome}."
         + (f" Fix: targetPort: {' or '.join(map(str, ports))}" if ports else ""),
     )
+
+
+def _young(pod: Object, now: datetime | None, age: timedelta) -> bool:
+    return now is not None and _started(pod) > now - age
+
+
+def _started(pod: Object) -> datetime:
+    states = [each.get("state") or {} for each in meta.status(pod).get("containerStatuses") or ()]
+    begun = [state["running"]["startedAt"] for state in states if (state.get("running") or {}).get("startedAt")]
+    return datetime.fromisoformat(max(begun)) if begun else datetime.min.replace(tzinfo=UTC)
 
 
 def _called_on(pod: Object, target: int | str, protocol: str) -> set[int]:
@@ -208,59 +254,3 @@ def _called_on(pod: Object, target: int | str, protocol: str) -> set[int]:
         for p in container.get("ports") or ()
         if p.get("name") == target and (p.get("protocol") or "TCP") == protocol
     }
-
-
-def _ingresses(view: View) -> Iterator[Problem]:
-    classes = {meta.name(c): c for c in view.list("ingressclasses.networking.k8s.io")}
-    has_default = any(
-        meta.annotations(c).get("ingressclass.kubernetes.io/is-default-class") == "true" for c in classes.values()
-    )
-    for ingress in view.list("ingresses.networking.k8s.io"):
-        spec = meta.spec(ingress)
-        wanted = spec.get("ingressClassName") or meta.annotations(ingress).get("kubernetes.io/ingress.class")
-        if wanted and wanted not in classes:
-            nearest = names.nearest(wanted, classes)
-            yield Problem(
-                "MK401",
-                _about(ingress),
-                f'ingressClassName "{wanted}" does not exist, so no controller serves it'
-                + (f"; did you mean {nearest}?" if nearest else f"; known: {', '.join(sorted(classes)) or 'none'}"),
-            )
-        elif not wanted and not has_default:
-            yield Problem(
-                "MK401", _about(ingress), "has no ingressClassName and no class is default, so no controller serves it"
-            )
-        for backend in _backends(spec):
-            yield from _backend(view, ingress, backend)
-
-
-def _backends(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    if service := (spec.get("defaultBackend") or {}).get("service"):
-        yield service
-    for rule in spec.get("rules") or ():
-        for path in (rule.get("http") or {}).get("paths") or ():
-            if service := (path.get("backend") or {}).get("service"):
-                yield service
-
-
-def _backend(view: View, ingress: Object, backend: Mapping[str, Any]) -> Iterator[Problem]:
-    namespace = meta.namespace(ingress)
-    service = view.get("services", backend["name"], namespace)
-    if service is None:
-        nearest = names.nearest(backend["name"], [meta.name(s) for s in view.list("services", namespace)])
-        yield Problem(
-            "MK402",
-            _about(ingress),
-            f"its backend service {backend['name']} does not exist in namespace {namespace}"
-            + (f"; did you mean {nearest}?" if nearest else ""),
-        )
-        return
-    port = backend.get("port") or {}
-    ports = meta.spec(service).get("ports") or ()
-    if not any(p["port"] == port.get("number") or (port.get("name") and p.get("name") == port["name"]) for p in ports):
-        have = ", ".join(f"{p['port']}" + (f' (name "{p["name"]}")' if p.get("name") else "") for p in ports)
-        yield Problem(
-            "MK402",
-            _about(ingress),
-            f"-> {backend['name']}:{port.get('number') or port.get('name')}, but the Service exposes {have}",
-        )

@@ -23,6 +23,7 @@ def workload_problems(view: View) -> Iterator[Finding]:
         for owner in view.list(resource):
             if _lacks_pods(owner) and (event := last_event(view, owner, "FailedCreate")) is not None:
                 yield "MK115", owner, f"can't create its pods: {event['message']}{_account_fix(event['message'])}"
+    yield from _ended(view)
     for claim in view.list("persistentvolumeclaims"):
         if meta.status(claim).get("phase") == "Bound" or meta.terminating(claim):
             continue
@@ -30,6 +31,24 @@ def workload_problems(view: View) -> Iterator[Finding]:
             if (event := last_event(view, claim, reason)) is not None:
                 yield "MK116", claim, f"has no volume: {event['message']}{_class_fix(view, claim)}"
                 break
+
+
+def _ended(view: View) -> Iterator[Finding]:
+    """Yield Jobs that have failed, and nodes that have gone."""
+    for job in view.list("jobs.batch"):
+        for condition in _true(job, "Failed"):
+            name = meta.name(job)
+            said = f"{condition.get('reason')}: {condition.get('message')}"
+            yield "MK117", job, f"has failed: {said}; its log: kubectl logs -n {meta.namespace(job)} job/{name}"
+    for node in view.list("nodes"):
+        ready = next((c for c in meta.status(node).get("conditions") or () if c["type"] == "Ready"), None)
+        if ready is not None and ready["status"] != "True":
+            message = ready.get("message") or ready.get("reason")
+            yield "MK118", node, f"is NotReady: {message}. Its pods get no traffic and are moved to other nodes later"
+
+
+def _true(obj: Object, type_: str) -> Iterator[Object]:
+    return (c for c in meta.status(obj).get("conditions") or () if c["type"] == type_ and c["status"] == "True")
 
 
 def last_event(view: View, obj: Object, reason: str) -> Object | None:

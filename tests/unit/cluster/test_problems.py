@@ -1,6 +1,7 @@
 """The findings that `status` prints."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -178,3 +179,56 @@ def test_a_pod_that_nobody_starts_says_so(spec: Object, words: str) -> None:
     [problem] = problems(operations)
     assert problem.code == "MK114"
     assert words in problem.text
+
+
+@pytest.mark.parametrize(
+    ("probe", "ended", "expected"),
+    [
+        ("Readiness", 0, "runs, but gets no traffic: Readiness probe failed: 503"),
+        ("Liveness", 137, "is restarted again and again: Liveness probe failed: 503"),
+        ("Liveness", 0, "will be restarted: Liveness probe failed: 503"),
+        ("Readiness", 1, None),
+    ],
+)
+def test_a_failing_probe_says_what_it_does_to_the_pod(probe: str, ended: int, expected: str | None) -> None:
+    """A liveness probe ends the container; of one that crashes, silence at the readiness probe is no news."""
+    operations = Operations(VirtualClock())
+    pod = _pod("api-1", {}, ready=False)
+    stored = operations.create({k: v for k, v in pod.items() if k != "status"})
+    container = {"name": "app", "state": {"running": {}}, "lastState": {"terminated": {"exitCode": ended}}}
+    status = {**pod["status"], "containerStatuses": [container]}
+    operations.update({**stored, "status": status}, subresource="status")
+    operations.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": "e-", "namespace": "default"},
+            "involvedObject": {"kind": "Pod", "name": "api-1", "uid": stored["metadata"]["uid"]},
+            "reason": "Unhealthy",
+            "message": f"{probe} probe failed: 503",
+            "count": 3,
+        }
+    )
+    assert [problem.text.partition(" (3")[0] for problem in problems(operations)] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("age", "ended", "expected"),
+    [
+        pytest.param(60, 0, 'listens on no TCP port. Callers get "connection refused"', id="it doesn't listen"),
+        pytest.param(1, 0, "listens on no TCP port yet (it started at 11:59:59 UTC). Until it does: callers", id="yet"),
+        pytest.param(20, 1, None, id="it crashes: that is the cause"),
+    ],
+)
+def test_a_pod_that_listens_nowhere_may_be_young_or_crash(age: int, ended: int, expected: str | None) -> None:
+    """A false alarm a moment after the start costs more than none."""
+    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    operations = Operations(VirtualClock())
+    pod = _pod("api-1", {"app": "api"})
+    stored = operations.create({k: v for k, v in pod.items() if k != "status"})
+    state = {"running": {"startedAt": f"{now - timedelta(seconds=age):%Y-%m-%dT%H:%M:%SZ}"}}
+    container = {"name": "app", "state": state, "lastState": {"terminated": {"exitCode": ended}}}
+    operations.update({**stored, "status": {**pod["status"], "containerStatuses": [container]}}, subresource="status")
+    operations.create(_service({"app": "api"}))
+    found = problems(operations, lambda ip, protocol: frozenset(), now=now)
+    assert [expected in problem.text for problem in found] == ([True] if expected else [])

@@ -121,3 +121,31 @@ def test_a_pod_that_suits_no_node_is_told_how_it_would(spec: dict[str, Any], wor
     fix = placement_fix(operations, {"kind": "Pod", "metadata": {}, "spec": {**spec, "containers": [container]}})
     assert words in fix
     assert bool(words) == bool(fix)
+
+
+def test_a_job_that_has_failed_and_a_node_that_has_gone_are_named() -> None:
+    """Both only stand in conditions; each line says what comes next."""
+    operations = Operations(VirtualClock())
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "busybox"}]}}
+    job = operations.create(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": "once", "namespace": "default"},
+            "spec": {"template": template},
+        }
+    )
+    gone = {
+        "type": "Failed",
+        "status": "True",
+        "reason": "BackoffLimitExceeded",
+        "message": "Job has reached the limit",
+    }
+    operations.update({**job, "status": {"conditions": [gone]}}, subresource="status")
+    node = operations.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "worker"}})
+    silent = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": "Kubelet stopped"}
+    operations.update({**node, "status": {"conditions": [silent]}}, subresource="status")
+    failed, lost = map(str, problems(operations))
+    assert failed.startswith("MK117 default/job/once: has failed: BackoffLimitExceeded: Job has reached the limit")
+    assert "kubectl logs -n default job/once" in failed
+    assert lost.startswith("MK118 node/worker: is NotReady: Kubelet stopped")
