@@ -145,7 +145,7 @@ def client_ip(address: str, port: int, *, source: str = "") -> str:
     return text.rpartition(":")[0] or text
 
 
-def eventually(holds: Callable[[], bool], *, timeout: float = 5) -> None:
+def eventually(holds: Callable[[], bool], *, timeout: float = 30) -> None:
     """Wait until something holds that the kernel tells the cluster of a moment later, such as a caller's hang-up."""
     deadline = time.monotonic() + timeout
     while not holds():

@@ -28,7 +28,7 @@ def _pod(name: str, image: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def _until(holds: Callable[[], Any], timeout: float = 5.0) -> Any:
+def _until(holds: Callable[[], Any], timeout: float = 30.0) -> Any:
     """Wait for a fact of the cluster, seen from outside."""
     deadline = time.monotonic() + timeout
     while not (found := holds()):
@@ -38,7 +38,7 @@ def _until(holds: Callable[[], Any], timeout: float = 5.0) -> Any:
 
 
 def _get(url: str) -> httpx.Response:
-    return httpx.get(url, timeout=5, trust_env=False)
+    return httpx.get(url, timeout=30, trust_env=False)
 
 
 def _status(cluster: Cluster, name: str) -> dict[str, Any]:

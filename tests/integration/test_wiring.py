@@ -127,7 +127,7 @@ def test_findings_say_why(minicluster: Cluster) -> None:
     minicluster.wait("statefulset/store", ready=0)
     texts = {row.name: row.text for row in minicluster.wiring().findings}
     assert "Closest: app=front" in texts["typo"]
-    assert "its selector finds no pod" in texts["store"] or "no pod in namespace" in texts["store"]
+    assert "StatefulSet store, whose pods would match, has spec.replicas: 0" in texts["store"]
     assert 'ingressClassName "other" does not exist' in texts["other.example/"]
     assert "Deployment/front web env STORE_URL" in texts
 

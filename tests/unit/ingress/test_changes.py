@@ -198,6 +198,7 @@ class Requests:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # ten thousand requests, on a busy machine
 async def test_no_request_fails_while_everything_changes(fresh: World) -> None:
     """Rules come and go, pods are replaced, scaled and killed: every GET is answered, over HTTP and HTTPS."""
     authority = Authority()

@@ -17,7 +17,7 @@ from minikube_py.aiokit.clock import VirtualClock
 
 from .support import World, named
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = [pytest.mark.usefixtures("both_ways"), pytest.mark.timeout(300)]  # a thousand callers, on a busy machine
 
 CALLERS = 1000
 HEAD = b"GET /slow HTTP/1.1\r\nHost: slow.test\r\n"

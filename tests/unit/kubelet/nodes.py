@@ -83,7 +83,7 @@ class Cluster:
         conditions = (self.pod(name).get("status") or {}).get("conditions") or ()
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
-    async def soon(self, holds: Callable[[], object], timeout: float = 5.0) -> None:
+    async def soon(self, holds: Callable[[], object], timeout: float = 30.0) -> None:
         """Let the loop turn until something holds that no watcher sees, such as what the kernel has counted."""
         async with asyncio.timeout(timeout):
             while not holds():
@@ -95,7 +95,7 @@ class Cluster:
         assert worker is not None
         await self.soon(lambda: worker.namespace.stats.received)
 
-    async def until(self, holds: Callable[[], object], timeout: float = 5.0) -> None:
+    async def until(self, holds: Callable[[], object], timeout: float = 30.0) -> None:
         """Wait for what watchers would see."""
         changed = asyncio.Event()
         subscription = self.api.subscribe(("pods", "events"), lambda event: changed.set())
