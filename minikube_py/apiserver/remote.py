@@ -147,10 +147,8 @@ async def _websocket(request: web.BaseRequest, options: Options, run: Run) -> we
     inbox.end()
     if status is not None and not socket.closed:
         try:
-            if protocol.startswith("v"):
-                await send(3, encode(status))
-            elif status["status"] != "Success":
-                await send(3, str(status.get("message", "")).encode())
+            if said := _said(status, structured=protocol.startswith("v")):
+                await send(3, said)
         except ConnectionError:
             pass  # the client left while the command ended
     await socket.close()
@@ -181,14 +179,26 @@ def _resize(data: bytes, queue: "asyncio.Queue[TerminalSize]") -> None:
         logger.debug("terminal size not understood data=%r", data[:80])
 
 
-async def _spdy(request: web.BaseRequest, options: Options, run: Run) -> web.StreamResponse:
+def _said(status: Object, *, structured: bool) -> bytes:
+    """Return what the outcome's channel says; versions before 4 have only words, and none for a success."""
+    if structured:
+        return encode(status)
+    return b"" if status["status"] == "Success" else str(status.get("message", "")).encode()
+
+
+def _negotiated(request: web.BaseRequest) -> str:
+    """Return the newest version of the protocol that both sides speak; 403 if there is none."""
     offered = [
         name.strip() for line in request.headers.getall("X-Stream-Protocol-Version", []) for name in line.split(",")
     ]
     protocol = next((name for name in _SPDY if name in offered), None)
     if offered and protocol is None:
         raise errors.forbidden("pods", "", f"unable to upgrade: none of {offered} is served, only {list(_SPDY)}")
-    protocol = protocol or "channel.k8s.io"
+    return protocol or "channel.k8s.io"
+
+
+async def _spdy(request: web.BaseRequest, options: Options, run: Run) -> web.StreamResponse:
+    protocol = _negotiated(request)
     expected = {"error"}
     expected |= {name for name in ("stdin", "stdout", "stderr") if getattr(options, name)}
     if options.tty and protocol in ("v4.channel.k8s.io", "v3.channel.k8s.io"):
@@ -236,10 +246,8 @@ async def _spdy(request: web.BaseRequest, options: Options, run: Run) -> web.Str
         for name in ("stdout", "stderr"):
             if stream := streams.get(name):
                 await stream.close()
-        if protocol == "v4.channel.k8s.io":
-            await streams["error"].write(encode(status))
-        elif status["status"] != "Success":
-            await streams["error"].write(str(status.get("message", "")).encode())
+        if said := _said(status, structured=protocol == "v4.channel.k8s.io"):
+            await streams["error"].write(said)
         await streams["error"].close()
         # The client closes once it has read the outcome; waiting for it means nothing is cut off.
         try:
