@@ -12,8 +12,8 @@ from aiohttp.web_server import Server
 from minikube_py.aiokit.clock import Clock, Timer
 from minikube_py.cni.live import retracked
 from minikube_py.ingress.http1.caller import Caller
+from minikube_py.ingress.proxy.inbound import Attempt
 from minikube_py.ingress.proxy.proxy import Proxy
-from minikube_py.ingress.router import Endpoint
 
 if TYPE_CHECKING:
     from minikube_py.ingress.http2.caller import Connection2
@@ -49,8 +49,8 @@ class _Handler(RequestHandler):
             logger=logging.getLogger(__name__),
         )
         self._proxy = proxy
-        self.before: list[tuple[Endpoint, Exception, bool, float]] = []
-        """Attempts at the first request that failed before it was handed over: (endpoint, error, sent, seconds)."""
+        self.before: list[Attempt] = []
+        """Attempts at the first request that failed before it was handed over."""
         self.drawn: float | None = None
 
     @property
@@ -135,7 +135,7 @@ class Front(Server):
         if self._timer is None:
             self._timer = self.clock.call_later(_SWEEP, self._sweep)
 
-    def handler(self, before: list[tuple[Endpoint, Exception, bool, float]], drawn: float | None) -> RequestHandler:
+    def handler(self, before: list[Attempt], drawn: float | None) -> RequestHandler:
         """Return a connection of aiohttp's."""
         made = _Handler(self, self.proxy, self._keepalive_timeout)
         made.before, made.drawn = before, drawn

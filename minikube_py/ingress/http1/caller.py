@@ -27,6 +27,7 @@ from minikube_py.ingress.proxy.forwarding import (
     simple_line,
     styled_preamble,
 )
+from minikube_py.ingress.proxy.inbound import Attempt
 from minikube_py.ingress.proxy.pages import http_date, page
 from minikube_py.ingress.proxy.proxy import transport_security
 from minikube_py.ingress.proxy.sending import IDEMPOTENT
@@ -414,9 +415,9 @@ class Caller(asyncio.Protocol):
         """Let aiohttp's way do it over; an endpoint that failed (None: it only closed an idle connection) is told."""
         if self._transport is None:
             return
-        tried: list[tuple[Endpoint, Exception, bool, float]] = []
+        tried: list[Attempt] = []
         if endpoint is not None:
-            tried.append((endpoint, error, sent, self._front.clock.now() - self._started))
+            tried.append(Attempt(endpoint, error, sent, self._front.clock.now() - self._started))
         data = self._data + self._pending
         self._record = None
         resume = len(self._pending) > _MAX_PENDING
@@ -439,7 +440,7 @@ class Caller(asyncio.Protocol):
 
     # aiohttp
 
-    def _hand_over(self, data: bytes, tried: list[tuple[Endpoint, Exception, bool, float]] | None = None) -> None:
+    def _hand_over(self, data: bytes, tried: list[Attempt] | None = None) -> None:
         assert self._transport is not None
         self._slow = slow = self._front.handler(tried or [], self._drawn)
         slow.connection_made(self._transport)

@@ -1,7 +1,7 @@
 """A request as an `Exchange` sees it, whatever the version of HTTP it came by, and the way to answer it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from minikube_py.ingress.router import Endpoint
 
@@ -11,8 +11,16 @@ RawFields: TypeAlias = Sequence[tuple[bytes, bytes]]
 """(name, value), in order."""
 Fields: TypeAlias = Sequence[tuple[bytes, bytes, bytes]]
 """(lower-case name, name as sent, value), in order."""
-Attempt: TypeAlias = tuple[Endpoint, Exception, bool, float]
-"""An attempt that failed: (endpoint, error, whether the request was sent, seconds)."""
+
+
+class Attempt(NamedTuple):
+    """A request that went to an endpoint in vain."""
+
+    endpoint: Endpoint
+    error: Exception
+    sent: bool
+    """The request itself; else there was no connection for it."""
+    seconds: float
 
 
 class Inbound(Protocol):

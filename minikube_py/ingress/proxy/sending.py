@@ -9,6 +9,7 @@ from minikube_py.ingress.http1.pool import Closed
 from minikube_py.ingress.options import Options
 from minikube_py.ingress.proxy.balancer import subset
 from minikube_py.ingress.proxy.forwarding import NOT_FORWARDED, interim_fields, preamble, styled_preamble
+from minikube_py.ingress.proxy.inbound import Attempt
 from minikube_py.ingress.proxy.outbound import Outbound
 from minikube_py.ingress.proxy.pages import Rejected
 from minikube_py.ingress.router import Endpoint, Upstream, cookie
@@ -64,6 +65,33 @@ def request_head(exchange: "Exchange", method: str, host: str, target: str, requ
     return b"".join(parts)
 
 
+class _Tries:
+    """What was tried for one request, and whether another endpoint may be (proxy-next-upstream)."""
+
+    def __init__(self, exchange: "Exchange", *, may_repeat: bool) -> None:
+        self._exchange = exchange
+        self._may_repeat = may_repeat
+        self.tried: set[Endpoint] = set()
+        self.errors: list[str] = []
+        self._status = 502
+
+    def failed(self, attempt: Attempt) -> bool:
+        """Note an attempt in vain; tell whether there may be another."""
+        options = self._exchange.options
+        endpoint, error, sent, seconds = attempt
+        timed_out = isinstance(error, TimeoutError)
+        self._status = 504 if timed_out else 502
+        self.tried.add(endpoint)
+        self.errors.append(_why(endpoint, error, sent, options))
+        self._exchange.record.tries.append((str(endpoint), 0, seconds, self._status))
+        if (sent and not self._may_repeat) or isinstance(error, BadResponse):
+            return False
+        return ("timeout" if timed_out else "error") in options.next_upstream
+
+    def rejected(self) -> Rejected:
+        return Rejected(self._status, "; ".join(self.errors))
+
+
 async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) -> tuple[Outbound, Head]:
     """Send to one endpoint after the other until one answers."""
     proxy = exchange.proxy
@@ -75,26 +103,16 @@ async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) 
     sticky, hashed = _preference(exchange, options)
     if hashed and options.hash_subset:
         upstream, hashed = subset(upstream, hashed, options.hash_subset), ""
-    tried: set[Endpoint] = set()
-    errors: list[str] = []
-    status = 502
-    repeatable = (method in IDEMPOTENT and not body) or "non_idempotent" in options.next_upstream
-    for failed, why, sent, seconds in exchange.request.before:  # the fast path's attempt at this request
-        status = 504 if isinstance(why, TimeoutError) else 502
-        tried.add(failed)
-        errors.append(_why(failed, why, sent, options))
-        exchange.record.tries.append((str(failed), 0, seconds, status))
-        if (
-            (sent and (body or not repeatable))
-            or ("timeout" if status == 504 else "error") not in options.next_upstream
-            or isinstance(why, BadResponse)
-        ):
-            raise Rejected(status, errors[0])
+    repeatable = not body and (method in IDEMPOTENT or "non_idempotent" in options.next_upstream)
+    tries = _Tries(exchange, may_repeat=repeatable)
+    for attempt in exchange.request.before:  # the fast path's attempt at this request
+        if not tries.failed(attempt):
+            raise tries.rejected()
     fresh = False
     endpoint: Endpoint | None = None
-    while len(errors) < options.tries:
+    while len(tries.errors) < options.tries:
         if not fresh or endpoint is None:
-            endpoint = proxy.balancer.pick(upstream, tried, hash_of=hashed, sticky=sticky)
+            endpoint = proxy.balancer.pick(upstream, tries.tried, hash_of=hashed, sticky=sticky)
         if endpoint is None:
             break
         connection = None if fresh else pool.acquire(endpoint, secure=secure)
@@ -111,22 +129,11 @@ async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) 
             if exchange.upload_error is not None:
                 raise exchange.upload_error from None
             stale = isinstance(error, Closed) and error.clean and connection is not None and connection.reused
-            again = not sent or repeatable
             if stale and method in IDEMPOTENT and not body:
                 fresh = True  # the pod closed it while idle: the same endpoint, on a new connection
                 continue
             fresh = False
-            timed_out = isinstance(error, TimeoutError)
-            status = 504 if timed_out else 502
-            errors.append(_why(endpoint, error, sent, options))
-            exchange.record.tries.append((str(endpoint), 0, proxy.clock.now() - exchange.started, status))
-            tried.add(endpoint)
-            if (
-                not again
-                or (body and sent)
-                or ("timeout" if timed_out else "error") not in options.next_upstream
-                or isinstance(error, BadResponse)
-            ):
+            if not tries.failed(Attempt(endpoint, error, sent, proxy.clock.now() - exchange.started)):
                 break
             upstream = proxy.table().upstream(upstream.key)  # it may have changed since
             continue
@@ -137,9 +144,9 @@ async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) 
         if exchange.call is not None:
             exchange.call.tell(connection.endpoint, sent_at, proxy.clock.now())
         return connection, head
-    if not errors:
+    if not tries.errors:
         raise Rejected(503, upstream.reason or "no endpoint is left to try")
-    raise Rejected(status, "; ".join(errors))
+    raise tries.rejected()
 
 
 def _interim(exchange: "Exchange", head: Head) -> None:
