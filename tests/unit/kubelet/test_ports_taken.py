@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,6 +27,13 @@ async def test_a_port_that_another_program_has_is_waited_for(type_: Any, port: i
     clock = VirtualClock()
     node = Cluster(clock=clock)
     await node.start()
+
+    async def until(holds: Callable[[], object]) -> None:
+        async with asyncio.timeout(30):
+            while not holds():
+                await clock.advance(0.1)  # statuses are written when their time has come
+                await asyncio.sleep(0)
+
     try:
         address = str(node.kubelet.pod_cidr[2])  # .1 is the gateway's
         with socket.socket(socket.AF_INET, type_) as taken:
@@ -33,19 +41,18 @@ async def test_a_port_that_another_program_has_is_waited_for(type_: Any, port: i
             if type_ == socket.SOCK_STREAM:
                 taken.listen()
             node.create("web", "registry.example/web:1", ports=_PORTS)
-            await node.until(lambda: node.main("web")["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff")
-            assert node.pod("web")["status"]["podIP"] == address
-            said = node.main("web")["lastState"]["terminated"]["message"]
-            assert f"{message} of {address}: another program of this machine does already" in said
-            await node.until(lambda: "Failed" in node.reasons("web"))
+            await until(lambda: node.main("web")["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff")
             worker = node.kubelet.worker("default", "web")
             assert worker is not None
             assert worker.namespace.listeners() == []
-        await clock.advance(10)
-        await node.until(lambda: node.ready("web"))
+            assert node.pod("web")["status"]["podIP"] == address
+            said = node.main("web")["lastState"]["terminated"]["message"]
+            assert f"{message} of {address}: another program of this machine does already" in said
+            await until(lambda: "Failed" in node.reasons("web"))
+        await until(lambda: node.ready("web"))
         assert sorted(worker.namespace.listeners()) == [("TCP", 8080), ("UDP", 5353)]
         node.api.delete("pods", "web", "default", grace_period=0)
-        await node.until(lambda: not node.kubelet.pool.leases)
+        await until(lambda: not node.kubelet.pool.leases)
     finally:
         await node.close()
 
