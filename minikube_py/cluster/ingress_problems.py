@@ -9,7 +9,7 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
 from minikube_py.cluster.workload_problems import Finding, last_event
 
-__all__ = ["absent", "ingress_problems", "unserved"]
+__all__ = ["absent", "backends", "ingress_problems", "unserved"]
 
 
 def ingress_problems(view: View, now: datetime | None = None) -> Iterator[Finding]:
@@ -17,7 +17,7 @@ def ingress_problems(view: View, now: datetime | None = None) -> Iterator[Findin
     for ingress in view.list("ingresses.networking.k8s.io"):
         if why := unserved(view, ingress):
             yield "MK401", ingress, why
-        for backend in _backends(meta.spec(ingress)):
+        for backend in backends(ingress):
             if why := absent(view, meta.namespace(ingress), backend["name"]) or _portless(view, ingress, backend):
                 yield "MK402", ingress, why
         if now is not None:
@@ -41,12 +41,16 @@ def unserved(view: View, ingress: Object) -> str:
     return str(event["message"]) if event else ""
 
 
-def _backends(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    if service := (spec.get("defaultBackend") or {}).get("service"):
+def backends(ingress: Object, host: str | None = None, path: str | None = None) -> Iterator[Mapping[str, Any]]:
+    """Yield the Services (`{name, port}`) that an Ingress leads to: all, or those of one host and path."""
+    spec = meta.spec(ingress)
+    rules = spec.get("rules") or ()
+    if (path is None or not rules) and (service := (spec.get("defaultBackend") or {}).get("service")):
         yield service
-    for rule in spec.get("rules") or ():
-        for path in (rule.get("http") or {}).get("paths") or ():
-            if service := (path.get("backend") or {}).get("service"):
+    for rule in rules:
+        for each in (rule.get("http") or {}).get("paths") or ():
+            asked = path is None or (rule.get("host", ""), each.get("path", "/")) == (host, path)
+            if asked and (service := (each.get("backend") or {}).get("service")):
                 yield service
 
 

@@ -1,5 +1,6 @@
 """Which addresses work from this machine, for Services, Ingresses and HTTPRoutes: pure, from a view."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +9,14 @@ from urllib.parse import urlsplit
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
+from minikube_py.cluster.ingress_problems import backends, unserved
 
 __all__ = [
     "SYSTEM_NAMESPACES",
     "Door",
     "Doors",
     "RouteHost",
+    "example_path",
     "ingress_hosts",
     "route_hosts",
     "scheme",
@@ -185,19 +188,37 @@ def _accepting(route: Object, gateways: Mapping[meta.Key, Object]) -> Iterator[t
                 yield addresses[0]["value"], listener
 
 
+def example_path(path: str) -> str:
+    """Return a path that a rule's catches, fit for a shell: what comes before its first regular expression."""
+    return re.split(r"\.?[(*\[^$|?+\\{]", path)[0] or "/"
+
+
 def _ingress_urls(view: View, doors: Doors) -> Iterator[dict[str, str]]:
     for ingress, host, path in ingress_hosts(view):
         door = doors.of(ingress)
         about = f"ingress/{meta.name(ingress)}"
-        called = host.replace("*", "any")
+        called, at = host.replace("*", "any"), example_path(path)
         if host and any(host in (each.get("hosts") or ()) for each in meta.spec(ingress).get("tls") or ()):
-            url, about = door.url("https") + path, f"{about}   mkpy curl https://{called}{path}"
+            url, how = door.url("https") + at, f"mkpy curl https://{called}{at}"
         elif door is doors.first and host.endswith(".localhost"):
-            url = door.url("http").replace("127.0.0.1", host) + path
+            url, how = door.url("http").replace("127.0.0.1", host) + at, ""
         else:
-            url = door.url("http") + path
-            about += f"   curl -H 'Host: {called}' {url}" if host else ""
-        yield {"name": (host or "*") + path, "url": url, "about": about}
+            url = door.url("http") + at
+            how = f"curl -H 'Host: {called}' {url}" if host else ""
+        if wrong := _wrong(view, ingress, host, path):
+            how = f"! {wrong}"
+        yield {"name": (host or "*") + path, "url": url, "about": f"{about}   {how}" if how else about}
+
+
+def _wrong(view: View, ingress: Object, host: str, path: str) -> str:
+    """Say why a row's address answers with an error; "" if nothing is known against it."""
+    if unserved(view, ingress):
+        class_ = meta.spec(ingress).get("ingressClassName")
+        return f"404: no controller serves class {class_}" if class_ else "404: it has no class"
+    for service in backends(ingress, host, path):
+        if view.get("services", service["name"], meta.namespace(ingress)) is None:
+            return f"503: Service {service['name']} does not exist"
+    return ""
 
 
 def urls(view: View, doors: Doors | None, *, real_port_offset: int) -> list[dict[str, str]]:

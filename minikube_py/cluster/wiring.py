@@ -18,7 +18,7 @@ from minikube_py.apimachinery.labels import Selector
 from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.client.api import View
 from minikube_py.cluster.targets import is_ready
-from minikube_py.cluster.urls import SYSTEM_NAMESPACES
+from minikube_py.cluster.urls import SYSTEM_NAMESPACES, example_path
 
 __all__ = ["Edge", "Route", "Row", "ServicePlan", "Wiring", "edges", "routes", "services", "workloads"]
 
@@ -318,8 +318,7 @@ class Route:
 
     @property
     def called_path(self) -> str:
-        """The path, or what comes before its first regular expression."""
-        return re.split(r"\.?[(*\[^$|?+\\{]", self.path)[0] or "/"
+        return example_path(self.path)
 
 
 def routes(view: View) -> Iterator[Route]:
