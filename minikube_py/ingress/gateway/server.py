@@ -117,7 +117,6 @@ class _Listeners:
 
     async def adjust(self) -> None:
         """Listen where the table says, and nowhere else."""
-        self._changed.clear()
         wanted = self._table.ports
         for port in [each for each, listener in self._open.items() if wanted.get(each) != listener.how]:
             listener = self._open.pop(port)
@@ -136,9 +135,9 @@ class _Listeners:
     async def follow(self) -> None:
         while True:
             await self._changed.wait()
+            self._changed.clear()  # before looking: what changes meanwhile is looked at next
             if {port: each.how for port, each in self._open.items()} != dict(self._table.ports):
                 await self.adjust()
-            self._changed.clear()
 
     async def _listen(self, port: int, how: str) -> _Listener:
         from minikube_py.ingress.front import Front
