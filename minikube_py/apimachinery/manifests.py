@@ -17,7 +17,7 @@ import yaml
 
 from minikube_py.apimachinery.meta import Object, describe
 
-__all__ = ["EXTENSIONS", "Manifest", "ManifestError", "Problem", "Report", "load", "parse"]
+__all__ = ["EXTENSIONS", "Manifest", "ManifestError", "Problem", "Report", "decode", "load", "parse"]
 
 EXTENSIONS = (".json", ".yaml", ".yml")
 """What kubectl reads of a folder; it does not descend into it without -R."""
@@ -130,6 +130,20 @@ def parse(text: str, file: str = "-") -> list[Manifest]:
     if problems:
         raise ManifestError(problems)
     return found
+
+
+def decode(text: str) -> Any:
+    """Return the value of one document, whatever it is.
+
+    Error handling: ValueError with the line.
+    """
+    try:
+        value = _Source(text, 1).read()
+    except _Unreadable as error:
+        raise ValueError(f"line {error.line}: {error.what}") from None
+    if _deep(value):
+        raise ValueError(_TOO_DEEP)
+    return value
 
 
 def _texts(path: str, stdin: IO[str] | None, problems: list[Problem]) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,6 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#field-valid
 """
 
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -54,28 +53,12 @@ def _json(body: bytes, expected: str) -> Any:
 
 
 def _yaml(body: bytes) -> Any:
-    import yaml
+    from minikube_py.apimachinery import manifests
 
     try:
-        return yaml.load(body, Loader=_loader())
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        return manifests.decode(body.decode("utf-8-sig"))
+    except ValueError as error:
         raise errors.bad_request(f"error parsing the YAML body: {' '.join(str(error).split())}") from None
-
-
-@cache
-def _loader() -> Any:
-    import yaml
-
-    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-    class Loader(base):  # type: ignore[misc]
-        """YAML as JSON has it: dates stay strings."""
-
-    Loader.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
-        for first, found in base.yaml_implicit_resolvers.items()
-    }
-    return Loader
 
 
 def decode_object(body: bytes, content_type: str, kind: Kind, api_version: str) -> Object:

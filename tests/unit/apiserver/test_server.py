@@ -73,6 +73,9 @@ async def test_malformed_request_has_a_status(client: Any, method: str, path: st
     assert (await client("GET", "/healthz")).status == 200
 
 
+BOMB = "\n".join(["a: &a0 [x]", *(f"b{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9))]).encode()
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "status"),
     [
@@ -91,13 +94,17 @@ async def test_malformed_request_has_a_status(client: Any, method: str, path: st
         (b'{"metadata":{"name":"x","namespace":"other"}}', "application/json", 400),
         (b'{"metadata":{"name":"x"},"data":{"a":1}}', "application/json", 400),
         (b"a: [", "application/yaml", 400),
+        (b"\xff", "application/yaml", 400),
+        (b"data: " + b"[" * 100_000, "application/yaml", 400),  # libyaml would end the process
+        (b"data: " + b"- " * 100_000, "application/yaml", 400),
+        (BOMB, "application/yaml", 400),
         (b"<x/>", "application/xml", 415),
         (b"k8s\x00\xff\xff\xff", "application/vnd.kubernetes.protobuf", 400),
         (b"not protobuf", "application/vnd.kubernetes.protobuf", 400),
         (b"x" * (3 * 1024 * 1024 + 1), "application/json", 413),
         (b"x" * (17 * 1024 * 1024), "application/json", 413),
     ],
-    ids=range(20),
+    ids=range(24),
 )
 async def test_malformed_body_has_a_status(client: Any, body: bytes, content_type: str, status: int) -> None:
     """Whatever is sent, the answer is a Status and nothing is stored."""
