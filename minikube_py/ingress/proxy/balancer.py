@@ -7,12 +7,11 @@ a random endpoint; a test wants to be told the truth twice.)
 """
 
 import hashlib
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 
 from minikube_py.ingress.router import BackendKey, Endpoint, Upstream
 
-__all__ = ["Balancer", "cookie_value", "subset"]
+__all__ = ["Balancer", "cookie_value"]
 
 
 def cookie_value(endpoint: Endpoint) -> str:
@@ -20,13 +19,11 @@ def cookie_value(endpoint: Endpoint) -> str:
     return hashlib.sha1(str(endpoint).encode()).hexdigest()
 
 
-def subset(upstream: Upstream, value: str, size: int) -> Upstream:
-    """Return the group of `size` endpoints that requests with this hash value share (upstream-hash-by-subset)."""
-    ordered = sorted(upstream.endpoints)
-    groups = [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
-    if not groups:
-        return upstream
-    return replace(upstream, endpoints=max(groups, key=lambda group: _weight(group[0], value)))
+def _group(endpoints: Sequence[Endpoint], value: str, size: int) -> Sequence[Endpoint]:
+    """Return the `size` endpoints that requests with this hash value share."""
+    ordered = sorted(endpoints)
+    groups = [ordered[start : start + size] for start in range(0, len(ordered), size)]
+    return max(groups, key=lambda group: _weight(group[0], value), default=())
 
 
 def _weight(endpoint: Endpoint, value: str) -> bytes:
@@ -40,13 +37,22 @@ class Balancer:
         self._turns: dict[BackendKey, int] = {}
 
     def pick(
-        self, upstream: Upstream, tried: Collection[Endpoint] = (), *, hash_of: str = "", sticky: str = ""
+        self,
+        upstream: Upstream,
+        tried: Collection[Endpoint] = (),
+        *,
+        hash_of: str = "",
+        subset: int = 0,
+        sticky: str = "",
     ) -> Endpoint | None:
         """Return an endpoint that was not `tried`; None if there is none.
 
-        `hash_of` is the expanded upstream-hash-by, `sticky` the affinity cookie's value; "" is none.
+        `hash_of` is the expanded upstream-hash-by, `sticky` the affinity cookie's value; "" is none. So many endpoints
+        as `subset` says share a hash and take turns (upstream-hash-by-subset); 0: one endpoint has it.
         """
-        endpoints = upstream.endpoints
+        endpoints: Sequence[Endpoint] = upstream.endpoints
+        if hash_of and subset:
+            endpoints, hash_of = _group(endpoints, hash_of, subset), ""
         if tried:
             endpoints = tuple(each for each in endpoints if each not in tried)
         if not endpoints:

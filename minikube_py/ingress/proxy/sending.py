@@ -7,7 +7,6 @@ from minikube_py.aiokit.clock import within
 from minikube_py.ingress.http1.messages import BadResponse, Head
 from minikube_py.ingress.http1.pool import Closed
 from minikube_py.ingress.options import Options
-from minikube_py.ingress.proxy.balancer import subset
 from minikube_py.ingress.proxy.forwarding import NOT_FORWARDED, interim_fields, preamble, styled_preamble
 from minikube_py.ingress.proxy.inbound import Attempt
 from minikube_py.ingress.proxy.outbound import Outbound
@@ -101,8 +100,6 @@ async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) 
     secure = options.protocol in ("HTTPS", "GRPCS")
     pool = proxy.pool_for(options)
     sticky, hashed = _preference(exchange, options)
-    if hashed and options.hash_subset:
-        upstream, hashed = subset(upstream, hashed, options.hash_subset), ""
     repeatable = not body and (method in IDEMPOTENT or "non_idempotent" in options.next_upstream)
     tries = _Tries(exchange, may_repeat=repeatable)
     for attempt in exchange.request.before:  # the fast path's attempt at this request
@@ -112,7 +109,9 @@ async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) 
     endpoint: Endpoint | None = None
     while len(tries.errors) < options.tries:
         if not fresh or endpoint is None:
-            endpoint = proxy.balancer.pick(upstream, tries.tried, hash_of=hashed, sticky=sticky)
+            endpoint = proxy.balancer.pick(
+                upstream, tries.tried, hash_of=hashed, subset=options.hash_subset, sticky=sticky
+            )
         if endpoint is None:
             break
         connection = None if fresh else pool.acquire(endpoint, secure=secure)
