@@ -10,7 +10,7 @@ from typing import Any
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.errors import StatusError, not_found
-from minikube_py.apimachinery.meta import Object
+from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.apiserver.eviction import evict
 from minikube_py.client.api import View
 from minikube_py.cluster.composition import Composition, StartError, node_name
@@ -125,20 +125,10 @@ class NodeVerbs(Composition):
                 left = dict(waiting)
                 while left:
                     for key, uid in list(left.items()):
-                        try:
-                            evict(
-                                self.operations,
-                                key.namespace,
-                                key.name,
-                                {"deleteOptions": {**options, "preconditions": {"uid": uid}}},
-                            )
-                        except StatusError as error:
-                            if error.code == 429:
-                                refused = f"{key}: {error.message}"
-                                continue
-                            if error.reason not in ("NotFound", "Conflict"):
-                                raise
-                        del left[key]
+                        if why := self._refusal(key, {**options, "preconditions": {"uid": uid}}):
+                            refused = f"{key}: {why}"
+                        else:
+                            del left[key]
                     if left:
                         await asyncio.sleep(_AGAIN)  # as kubectl: a budget is asked again until it has room
         except TimeoutError:
@@ -170,6 +160,17 @@ class NodeVerbs(Composition):
         self._worker(name)
         self.operations.modify("nodes", name, "", lambda node: switched(node, on=True))
         await self.machines.settle()
+
+    def _refusal(self, key: Key, options: Object) -> str:
+        """Evict a pod; return why its budget refuses that now, or "" if it goes or is gone."""
+        try:
+            evict(self.operations, key.namespace, key.name, {"deleteOptions": options})
+        except StatusError as error:
+            if error.code == 429:
+                return error.message
+            if error.reason not in ("NotFound", "Conflict"):
+                raise
+        return ""
 
     def _pods_on(self, name: str) -> list[Object]:
         return [pod for pod in self.operations.list("pods") if meta.spec(pod).get("nodeName") == name]

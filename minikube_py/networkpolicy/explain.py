@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from minikube_py.apimachinery.meta import Object
 from minikube_py.cni.types import Flow
-from minikube_py.networkpolicy.compile import PolicySet
+from minikube_py.networkpolicy.compile import AdminRule, PolicySet
 from minikube_py.networkpolicy.decide import Subject, decide, is_own_node, peer_matches
 from minikube_py.networkpolicy.identity import Endpoint
 from minikube_py.networkpolicy.policy import Action, Direction, Peer, PortRule, Rule
@@ -148,19 +148,11 @@ def _step(
         return Step(direction, True, f"{subject.peer_ip} is the node of {endpoint.name}: always allowed")
     side = policy_set.rules(endpoint.identity).side(direction)
     details: list[str] = []
-    passed = False
     for entry in side.admin:
-        matched, reasons = _try(subject, entry.rule)
-        details.append(
-            f"{entry.policy} (priority {entry.policy.priority}) rule {entry.index + 1}, {entry.rule.action.value} "
-            f"{entry.rule.text(direction)}: {'matches' if matched else 'no match'}"
-        )
-        details += (f"  {reason}" for reason in reasons)
-        if matched:
-            passed = entry.rule.action is Action.PASS
-            if not passed:
-                return Step(direction, entry.rule.action is Action.ALLOW, f"decided by {entry.policy}", tuple(details))
-            break
+        if _tried(subject, entry, f"{entry.policy} (priority {entry.policy.priority})", details):
+            if entry.rule.action is Action.PASS:
+                break
+            return Step(direction, entry.rule.action is Action.ALLOW, f"decided by {entry.policy}", tuple(details))
     for policy in side.policies:
         details.append(f"netpol/{policy.name} selects {endpoint.name} ({_selected_by(policy.selector)})")
         rules = policy.rules(direction) or ()
@@ -172,13 +164,7 @@ def _step(
             details += (f"    {reason}" for reason in reasons)
     if not side.policies:
         for entry in side.baseline:
-            matched, reasons = _try(subject, entry.rule)
-            details.append(
-                f"{entry.policy} rule {entry.index + 1}, {entry.rule.action.value} {entry.rule.text(direction)}: "
-                f"{'matches' if matched else 'no match'}"
-            )
-            details += (f"  {reason}" for reason in reasons)
-            if matched:
+            if _tried(subject, entry, str(entry.policy), details):
                 break
     others = [p.name for p in policy_set.policies.get(endpoint.namespace, {}).values() if p not in side.policies]
     if others:
@@ -192,6 +178,15 @@ def _step(
     else:
         headline = f"no policy selects {endpoint.name} for {direction.value}: allowed by default"
     return Step(direction, allowed, headline, tuple(details))
+
+
+def _tried(subject: Subject, entry: AdminRule, name: str, details: list[str]) -> bool:
+    """Tell whether an administrator's rule matches, adding to `details` what it says and why it doesn't."""
+    matched, reasons = _try(subject, entry.rule)
+    text = f"{entry.rule.action.value} {entry.rule.text(subject.direction)}"
+    details.append(f"{name} rule {entry.index + 1}, {text}: {'matches' if matched else 'no match'}")
+    details += (f"  {reason}" for reason in reasons)
+    return matched
 
 
 def _selected_by(selector: object) -> str:
