@@ -18,7 +18,6 @@ from functools import cache
 from importlib import import_module
 from types import ModuleType
 
-from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.apimachinery.names import nearest
 from minikube_py.ingress.annotations.draft import PREFIX, Draft
@@ -94,8 +93,3 @@ def read(ingress: Object, sources: Sources, defaults: Options = DEFAULTS) -> Dra
         hint = f"; did you mean {PREFIX}{close}?" if close else ""
         draft.unknown.append(f"{PREFIX}{name} is not known to this controller and has no effect{hint}")
     return draft
-
-
-def describe(ingress: Object) -> list[str]:
-    """Return the ingress-nginx annotations that an Ingress carries."""
-    return sorted(each for each in meta.annotations(ingress) if each.startswith(PREFIX))

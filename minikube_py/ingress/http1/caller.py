@@ -21,15 +21,15 @@ from minikube_py.ingress.proxy.forwarding import (
     answer_head,
     beginning,
     filtered_head,
-    interim_fields,
     preamble,
+    returned,
     simple_fields,
     simple_line,
     styled_preamble,
 )
 from minikube_py.ingress.proxy.inbound import Attempt
 from minikube_py.ingress.proxy.pages import http_date, page
-from minikube_py.ingress.proxy.proxy import transport_security
+from minikube_py.ingress.proxy.relaying import transport_security
 from minikube_py.ingress.proxy.sending import IDEMPOTENT
 from minikube_py.ingress.router import Endpoint, Location, Match, climbs
 
@@ -344,7 +344,7 @@ class Caller(asyncio.Protocol):
     def _interim(self, head: Head) -> None:
         """Pass an informational answer on (RFC 9110 §15.2)."""
         if self._transport is not None and not self._begun:
-            self._transport.write(encode_head(head.status, head.reason, interim_fields(head)) + b"\r\n")
+            self._transport.write(encode_head(head.status, head.reason, returned(head)) + b"\r\n")
 
     def _answer(self, head: Head) -> bytes:
         """Return the answer's head for the caller."""

@@ -23,7 +23,6 @@ __all__ = [
     "answer_head",
     "beginning",
     "filtered_head",
-    "interim_fields",
     "preamble",
     "returned",
     "simple_fields",
@@ -200,11 +199,6 @@ def simple_fields(block: bytes) -> SimpleFields | None:
         return None
     block = b"".join(extra) + b"\r\n"
     return SimpleFields(host, block, close, agent, referer, max(length, 0), received, CIMultiDictProxy(headers))
-
-
-def interim_fields(head: Head) -> list[tuple[bytes, bytes, bytes]]:
-    """Return the headers of an informational answer for the caller."""
-    return returned(head)
 
 
 def returned(head: Head, server: str | None = "") -> list[tuple[bytes, bytes, bytes]]:

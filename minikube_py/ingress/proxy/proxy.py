@@ -34,13 +34,12 @@ from minikube_py.ingress.proxy.exchange import Exchange
 from minikube_py.ingress.proxy.inbound import Inbound
 from minikube_py.ingress.proxy.outbound import Outbound, Outbounds
 from minikube_py.ingress.proxy.pages import NGINX, Rejected, Style, page
-from minikube_py.ingress.proxy.relaying import transport_security
 from minikube_py.ingress.router import Endpoint, RoutingTable
 
 if TYPE_CHECKING:
     from minikube_py.ingress.http2.pool import Pool2
 
-__all__ = ["Proxy", "transport_security"]
+__all__ = ["Proxy"]
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from minikube_py.aiokit.clock import within
 from minikube_py.ingress.http1.messages import BadResponse, Head
 from minikube_py.ingress.http1.pool import Closed
 from minikube_py.ingress.options import Options
-from minikube_py.ingress.proxy.forwarding import NOT_FORWARDED, interim_fields, preamble, styled_preamble
+from minikube_py.ingress.proxy.forwarding import NOT_FORWARDED, preamble, returned, styled_preamble
 from minikube_py.ingress.proxy.inbound import Attempt
 from minikube_py.ingress.proxy.outbound import Outbound
 from minikube_py.ingress.proxy.pages import Rejected
@@ -151,7 +151,7 @@ async def answered(exchange: "Exchange", method: str, block: bytes, body: bool) 
 def _interim(exchange: "Exchange", head: Head) -> None:
     """Pass an informational answer on (RFC 9110 §15.2)."""
     if not exchange.begun:
-        exchange.request.interim(head.status, head.reason, interim_fields(head))
+        exchange.request.interim(head.status, head.reason, returned(head))
 
 
 async def _sent(exchange: "Exchange", connection: Outbound, method: str, block: bytes, body: bool) -> Head:
