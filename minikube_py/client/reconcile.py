@@ -257,7 +257,11 @@ class Agent:
                     self._refused.clear()
                 if self._refused.get(whom) != what:
                     self._refused[whom] = what
-                    self._recorder.record(about, "Warning", "FailedCreate", f"Error creating: {error.message}")
+                    said = f"Error creating: {error.message}"
+                    if about["kind"] == "StatefulSet":  # in words of its own
+                        said = f"create {obj['kind']} {whom[1]} in StatefulSet {meta.name(about)} failed error: "
+                        said += error.message
+                    self._recorder.record(about, "Warning", "FailedCreate", said)
             raise
 
     def _apply(self, key: Key, action: Action) -> None:

@@ -225,6 +225,12 @@ PROBES = {
     "a file of an unknown image is forgiven": (_pod("p3", "example.com/a", ["cat", "/tmp/healthy"]), True),
     "a known image's tool is forgiven": (_pod("p4", "nginx", ["nginx-status"]), True),
     "a known image's missing file is not": (_pod("p5", "nginx", ["cat", "/tmp/healthy"]), False),
+    "what an unknown program would say is forgiven": (
+        _pod("q1", "example.com/a", ["sh", "-c", "ls / | grep UP"]),
+        True,
+    ),
+    "its process is forgiven": (_pod("q2", "example.com/a", ["pgrep", "-f", "celery"]), True),
+    "what a known one doesn't say is not": (_pod("q3", "nginx", ["sh", "-c", "ls / | grep UP"]), False),
     "a failing condition is not": (_pod("p6", "example.com/a", ["sh", "-c", "exit 1"]), False),
     "a tool box knows all its programs": (_pod("p7", "busybox", ["healthcheck"], **SLEEP), False),
     "nor is a tool box's file forgiven": (_pod("p8", "busybox", ["cat", "/tmp/healthy"], **SLEEP), False),

@@ -161,6 +161,13 @@ async def test_a_script_that_lacks_its_server_is_stood_for(pods: Pods) -> None:
     assert (await pod.get("/", 8020)).json()["pod"] == "pod-0"
 
 
+async def test_the_generic_app_is_ok_as_zookeeper_is(pods: Pods) -> None:
+    """`echo ruok | nc` is the probe of a thousand ZooKeeper manifests; other lines are echoed."""
+    pod = await pods.run("zookeeper:3.8", ports=(2181,))
+    assert await pod.talk(b"ruok\n", 2181) == b"imok"
+    assert await pod.talk(b"hello\n", 2181) == b"hello\n"
+
+
 SCRIPTS = {
     "one program": "train --epochs 3",
     "several programs": "set -e; python manage.py migrate && python manage.py collectstatic",
