@@ -1,5 +1,6 @@
 """The entry point: the list of verbs, and what an error looks like."""
 
+import errno
 import sys
 from importlib import import_module
 from typing import Any
@@ -128,6 +129,10 @@ def main(args: list[str] | None = None) -> Any:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            place = f"{error.filename}: " if error.filename else ""
+            click.echo(f"error: {place}{error.strerror}; make room, or set XDG_RUNTIME_DIR elsewhere", err=True)
+            sys.exit(ExitCode.USAGE)
         click.echo(
             f"error: {type(error).__name__}: {error}\n"
             "This is a bug in minikube_py; run the command again with --debug and report what it prints.",

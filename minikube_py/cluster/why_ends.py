@@ -167,8 +167,8 @@ def port_of(to: Destination, text: str) -> int:
         for port in to.ports:
             if port["name"] == text:
                 return int(port["port"])
-        known = ", ".join(f"{p['name']} ({p['port']})" for p in to.ports if p["name"]) or "none has a name"
-        raise UnknownTarget(f'{to.label} has no port "{text}"; its ports: {known}')
+        known = ", ".join(f"{p['name']} ({p['port']})" if p["name"] else str(p["port"]) for p in to.ports)
+        raise UnknownTarget(f'{to.label} has no port "{text}"; its ports: {known or "none is named"}')
     if to.ports:
         return int(to.ports[0]["port"])
     return 80

@@ -228,6 +228,22 @@ def test_what_is_wrong_is_one_sentence(mkpy: Mkpy, arguments: list[str], stdin: 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_no_bug_of_ours(environment: dict[str, str]) -> None:
+    """It is told in the system's words."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "minikube_py", "--help"],
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: No space left on device; ")
+
+
 def test_errors_name_file_line_field_and_nearest_name(mkpy: Mkpy, tmp_path: Path) -> None:
     """`taragetPort` → file:line, field path, did you mean targetPort."""
     (tmp_path / "svc.yaml").write_text(
