@@ -17,7 +17,7 @@ from minikube_py.apimachinery.labels import Selector
 from minikube_py.cluster import wiring
 from minikube_py.cluster.probing import Outcome, probe
 from minikube_py.cluster.problems import problems
-from minikube_py.cluster.wiring import Edge, Route, Row, ServicePlan, Wiring
+from minikube_py.cluster.wiring import GRPC_HEADERS, Edge, Route, Row, ServicePlan, Wiring
 from minikube_py.cni.namespace import NetworkNamespace
 from minikube_py.cni.resolvconf import pod_resolv_conf
 from minikube_py.ingress.flavors import flavor
@@ -187,6 +187,8 @@ class _Check:
 
         if unserved := self._why(namespace, "ingress", meta.name(ingress)):
             return row(False, unserved)
+        if route.share:
+            return row(*self._untried(route))
         if (doors := self._cluster.doors) is None:
             return row(False, "this cluster has no ingress controller (ingress.enabled: false)")
         door = doors.of(ingress)
@@ -203,9 +205,20 @@ class _Check:
             return row(False, str(error))
         backend, upstream = await self._logged(identity)
         if upstream:
-            ours = backend.startswith(f"{namespace}-{route.service}-")
+            ours = backend.startswith(tuple(f"{namespace}-{name}-" for name in (route.service, *route.also)))
             return row(ours and status < 502, f"{status} from {upstream}" + ("" if ours else f" of {backend}"))
         return row(status < 400 or status == 401, f"{status} by the ingress controller itself")
+
+    def _untried(self, route: Route) -> tuple[bool, str]:
+        """Judge a canary that no request surely comes to by its endpoints."""
+        view, namespace = self._cluster.operations, meta.namespace(route.ingress)
+        if not any(
+            (each.host, each.path) == (route.host, route.path) and not each.canary for each in wiring.routes(view)
+        ):
+            return False, "a canary of nothing: no other Ingress has this host and path"
+        key = meta.Key(namespace, route.service)
+        count = next((len(plan.endpoints) for plan in wiring.services(view) if meta.key(plan.service) == key), 0)
+        return bool(count), f"canary by {route.share}, not tried; {count} endpoint{'s' * (count != 1)}"
 
     async def _request(
         self, route: Route, identity: str, ip: str, port: int, *, secure: bool = False
@@ -219,11 +232,17 @@ class _Check:
             options = {"ssl": context, "server_hostname": route.called_host}
         reader, writer = await asyncio.open_connection(ip, port, **options)
         try:
-            head = (
-                f"GET {route.called_path} HTTP/1.1\r\nHost: {route.called_host}\r\nUser-Agent: mkpy-wiring\r\n"
-                f"X-Request-ID: {identity}\r\nConnection: close\r\n\r\n"
-            )
-            writer.write(head.encode())
+            headers = {
+                "Host": route.called_host,
+                "User-Agent": "mkpy-wiring",
+                "X-Request-ID": identity,
+                "Connection": "close",
+                **(GRPC_HEADERS if route.grpc else {}),
+                **route.headers,
+            }
+            method = "POST" if route.grpc else "GET"
+            head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            writer.write(f"{method} {route.called_path} HTTP/1.1\r\n{head}\r\n".encode())
             answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             location = re.search(r"(?im)^location: *(\S+)", answer)
             return int(answer.split()[1]), location[1] if location else ""

@@ -10,7 +10,7 @@ A row is a plan until `cluster.wirecheck` has tried it; what was seen then decid
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from minikube_py.apimachinery import meta
@@ -20,9 +20,10 @@ from minikube_py.client.api import View
 from minikube_py.cluster.targets import is_ready
 from minikube_py.cluster.urls import SYSTEM_NAMESPACES, example_path
 
-__all__ = ["Edge", "Route", "Row", "ServicePlan", "Wiring", "edges", "routes", "services", "workloads"]
+__all__ = ["GRPC_HEADERS", "Edge", "Route", "Row", "ServicePlan", "Wiring", "edges", "routes", "services", "workloads"]
 
-SECTIONS = ("workloads", "services", "edges", "ingress")
+_TITLES = {"workloads": "WORKLOAD", "services": "SERVICE", "edges": "EDGE", "ingress": "INGRESS"}
+SECTIONS = tuple(_TITLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,23 @@ class Wiring:
         for row in self.rows:
             entry = {"namespace": row.namespace, "name": row.name, "ok": row.ok, "text": row.text, **row.facts}
             found[row.section].append(entry)
-        return {**found, "findings": len(self.findings)}
+        return {**found, "findings": len(self.findings), "text": str(self)}
+
+    def __str__(self) -> str:
+        several = len({row.namespace for row in self.rows}) > 1
+        parts = []
+        for section, title in _TITLES.items():
+            rows = [("", title, "")] + [
+                ("✓" if row.ok else "✗", f"{row.namespace}/{row.name}" if several else row.name, row.text)
+                for row in self.rows
+                if row.section == section
+            ]
+            width = max(len(name) for _, name, _ in rows)
+            if len(rows) > 1:
+                parts.append("\n".join(f"{mark:1}   {name:{width}}   {text}".rstrip() for mark, name, text in rows))
+        count = len(self.findings)
+        parts.append(f"{count} finding{'s'[: count > 1]}" if count else "everything is wired as the manifests say")
+        return "\n\n".join(parts)
 
 
 def _mine(obj: Object) -> bool:
@@ -299,6 +316,9 @@ def _service_port(service: Object, port: int) -> int:
 
 # Ingress
 
+GRPC_HEADERS = {"Content-Type": "application/grpc", "TE": "trailers", "Content-Length": "0"}
+"""A call without a message: servers answer it with 200 and a grpc-status, a GET they break off."""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -311,6 +331,20 @@ class Route:
     service: str
     port: str
     tls: bool
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What a request needs beside host and path: a canary's header or cookie."""
+    share: str = ""
+    """Where no request can be sent that surely arrives: what decides."""
+    also: tuple[str, ...] = ()
+    """Canaries of the same host and path: their Services may answer in its place."""
+
+    @property
+    def grpc(self) -> bool:
+        return meta.annotations(self.ingress).get(f"{_NGINX}backend-protocol", "").upper() in ("GRPC", "GRPCS")
+
+    @property
+    def canary(self) -> bool:
+        return meta.annotations(self.ingress).get(f"{_NGINX}canary") == "true"
 
     @property
     def called_host(self) -> str:
@@ -323,6 +357,17 @@ class Route:
 
 def routes(view: View) -> Iterator[Route]:
     """Yield a route for each path of each Ingress, and for default backends."""
+    plain = list(_routes(view))
+    canaries: dict[tuple[str, str], list[str]] = {}
+    for route in plain:
+        if route.canary:
+            canaries.setdefault((route.host, route.path), []).append(route.service)
+    for route in plain:
+        also = () if route.canary else tuple(canaries.get((route.host, route.path), ()))
+        yield replace(route, also=also, **(_asked(route) if route.canary else {}))
+
+
+def _routes(view: View) -> Iterator[Route]:
     for ingress in view.list("ingresses.networking.k8s.io"):
         spec = meta.spec(ingress)
         secure = {host for entry in spec.get("tls") or () for host in entry.get("hosts") or ()}
@@ -334,6 +379,23 @@ def routes(view: View) -> Iterator[Route]:
         if not spec.get("rules") and spec.get("defaultBackend"):
             service, port = _backend(spec["defaultBackend"])
             yield Route(ingress, "", "/", service, port, False)
+
+
+_NGINX = "nginx.ingress.kubernetes.io/"
+
+
+def _asked(route: Route) -> dict[str, Any]:
+    """Return what a request to a canary needs, or that its weight decides (by header before cookie before weight)."""
+    said = meta.annotations(route.ingress)
+    header, cookie = said.get(f"{_NGINX}canary-by-header"), said.get(f"{_NGINX}canary-by-cookie")
+    value, pattern = (said.get(f"{_NGINX}canary-by-header-{word}") for word in ("value", "pattern"))
+    if header and (value or not pattern):
+        return {"headers": {header: value or "always"}}
+    if cookie:
+        return {"headers": {"Cookie": f"{cookie}=always"}}
+    if header:
+        return {"share": f"requests whose {header} matches {pattern}"}
+    return {"share": f"weight {said.get(f'{_NGINX}canary-weight', '0')}"}
 
 
 def _backend(backend: Mapping[str, Any] | None) -> tuple[str, str]:

@@ -165,3 +165,35 @@ def test_every_path_and_default_backend_is_a_route(api: Operations) -> None:
         ("x.example", "/b", "web", "80", True),
         ("", "/", "web", "80", False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "headers", "share"),
+    [
+        ({"canary-by-header": "X-New"}, {"X-New": "always"}, ""),
+        ({"canary-by-header": "X-New", "canary-by-header-value": "beta"}, {"X-New": "beta"}, ""),
+        ({"canary-by-cookie": "new", "canary-weight": "5"}, {"Cookie": "new=always"}, ""),
+        ({"canary-by-header": "X-New", "canary-by-header-pattern": "b.*"}, {}, "requests whose X-New matches b.*"),
+        ({"canary-weight": "20"}, {}, "weight 20"),
+    ],
+)
+def test_a_canary_is_asked_for_by_its_own_rule(rule: dict[str, str], headers: dict[str, str], share: str) -> None:
+    """A plain request would come to the other Ingress; and what that one shares with its canary is no fault."""
+
+    def ingress(name: str, service: str, **annotations: str) -> dict[str, Any]:
+        backend = {"service": {"name": service, "port": {"number": 80}}}
+        paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
+        said = {f"nginx.ingress.kubernetes.io/{key}": value for key, value in annotations.items()}
+        return {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": {"name": name, "namespace": "default", "annotations": said},
+            "spec": {"rules": [{"host": "shop.example", "http": {"paths": paths}}]},
+        }
+
+    operations = Operations(VirtualClock())
+    operations.create(ingress("main", "old", **{"backend-protocol": "GRPC"}))
+    operations.create(ingress("try", "new", canary="true", **rule))
+    main, canary = routes(operations)
+    assert (main.headers, main.share, main.also, main.grpc) == ({}, "", ("new",), True)
+    assert (canary.headers, canary.share, canary.also, canary.grpc) == (headers, share, (), False)
