@@ -10,7 +10,7 @@ to the root folder), YAML text, and the options of `Cluster`. Override the fixtu
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,21 @@ def _located(source: Any, request: pytest.FixtureRequest) -> Any:
     return source
 
 
+def _refuse_unknown(given: Iterable[str], cluster: type) -> None:
+    """Fail the test whose marker has an option that `Cluster` doesn't know."""
+    import inspect
+
+    from minikube_py.apimachinery.names import nearest
+
+    known = [name for name, each in inspect.signature(cluster).parameters.items() if each.kind is each.KEYWORD_ONLY]
+    known = [name for name in known if not name.startswith("_")]
+    for option in given:
+        if option not in known:
+            near = nearest(option, known)
+            hint = f'did you mean "{near}"?' if near else f"there are {', '.join(known)}"
+            pytest.fail(f'minicluster: the marker has no option "{option}"; {hint}', pytrace=False)
+
+
 def _cluster(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
     from minikube_py.apimachinery.errors import StatusError
     from minikube_py.apimachinery.manifests import ManifestError
@@ -68,13 +83,15 @@ def _cluster(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
     mark = request.node.get_closest_marker("minicluster")
     options: dict[str, Any] = {
         "images": request.getfixturevalue("minicluster_images"),
-        "config": _located(request.getfixturevalue("minicluster_config"), request),
+        "config": request.getfixturevalue("minicluster_config"),
     }
     manifests = [_located(source, request) for source in request.getfixturevalue("minicluster_manifests")]
     if mark:
         manifests += [_located(source, request) for source in mark.args]
+        _refuse_unknown(mark.kwargs, Cluster)
         extra = mark.kwargs.get("images") or {}
         options = {**options, **mark.kwargs, "images": {**options["images"], **extra}}
+    options["config"] = _located(options["config"], request)
     try:
         cluster = Cluster(*manifests, **options).start()
     except (ManifestError, InvalidConfig, BadMapping, StartError, StatusError, WaitTimeout) as error:
