@@ -26,9 +26,11 @@ def command_for(verb: str) -> click.Command:
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: tuple[str, ...]) -> int:
         name, rest = _cluster_of(list(arguments), ("--name",) if verb in _CONTAINER else ("-c", "--name"))
-        _, facts = selected(name)
         words = rest if verb == "kubectl" else [verb, *rest]
-        if kubectl := shutil.which("kubectl"):
+        kubectl = shutil.which("kubectl")
+        asks = not {"-h", "--help"}.isdisjoint(words[: words.index("--")] if "--" in words else words)
+        facts = {} if kubectl and asks else selected(name)[1]  # help needs no cluster
+        if kubectl:
             return _hand_over(kubectl, words, facts)
         if verb == "kubectl":
             raise Failure(
@@ -65,4 +67,5 @@ def _cluster_of(arguments: list[str], options: tuple[str, ...]) -> tuple[str, li
 
 def _hand_over(kubectl: str, words: list[str], facts: dict[str, Any]) -> int:
     """Become kubectl: its output, its exit code, its terminal."""
-    os.execve(kubectl, ["kubectl", *words], {**os.environ, "KUBECONFIG": facts["kubeconfig"]})
+    ours = {"KUBECONFIG": facts["kubeconfig"]} if facts else {}
+    os.execve(kubectl, ["kubectl", *words], {**os.environ, **ours})

@@ -294,6 +294,14 @@ def test_images_may_name_modules_of_the_folder(environment: dict[str, str], tmp_
     assert done.stdout.endswith("at the kiosk"), done.stderr
 
 
+@pytest.mark.needs("kubectl")
+def test_the_help_of_kubectls_verbs_needs_no_cluster(mkpy: Mkpy) -> None:
+    """As that of our own."""
+    done = mkpy("get", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+
+
 def test_no_arguments_show_the_help(mkpy: Mkpy) -> None:
     """mkpy alone shows its help, and that it was called with too little by its exit code."""
     done = mkpy()
