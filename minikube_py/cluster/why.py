@@ -17,6 +17,7 @@ from minikube_py.cluster.probing import probe
 from minikube_py.cluster.targets import is_ready
 from minikube_py.cluster.why_answer import Hop, Why
 from minikube_py.cluster.why_ends import Destination, Source, destination_of, port_of, source_of, split
+from minikube_py.cluster.why_reasons import reasons
 from minikube_py.cni import sockdiag
 from minikube_py.cni.addresses import is_ipv4
 from minikube_py.cni.resolvconf import ResolvConf, candidates
@@ -90,6 +91,7 @@ class _Walk:
         self._to = to
         self._port = port
         self._protocol = protocol
+        self._service: Key | None = None
         self.hops: list[Hop] = []
         self.fix: list[str] = []
         self.policies: list[str] = []
@@ -101,6 +103,7 @@ class _Walk:
         route = self._cluster.proxy.route(ips[0], self._port, self._caller.ip, self._protocol)
         if route is not None:
             flows = [self._flow(one.ip, one.port, route.seen_as) for one in route.endpoints]
+            self._service = route.service
             service = self._routed(route.service, ips[0], flows, silent=route.silent)
         elif self._cluster.fabric.addresses.is_service(ips[0]):
             flows = []
@@ -214,9 +217,9 @@ class _Walk:
         return Hop("service", text, "ok", details)
 
     def _no_endpoints(self, key: Key) -> Hop:
-        about = f"{key.namespace}/service/{key.name}"
-        found = [problem.text for problem in self._cluster.problems() if problem.about == about]
-        return Hop("service", f"svc/{key.name} has no ready endpoint: refused", "FAILED", tuple(found))
+        found, fixes = reasons(self._cluster.operations, self._cluster.problems(), key)
+        self.fix += fixes
+        return Hop("service", f"svc/{key.name} has no ready endpoint: refused", "FAILED", found)
 
     def _unserved(self, ip: str) -> Hop:
         """A Service's address where nobody listens: no such port, no endpoints, or no such Service."""
@@ -305,6 +308,8 @@ class _Walk:
             known = [] if network is None else [str(p) for proto, p in network.listeners() if proto == self._protocol]
             text = f"{who} does not listen on {self._protocol} {flow.port} (it has: {', '.join(known) or 'none'})"
         state = "FAILED" if len(silent) == len(flows) else "SOME"
+        if self._service is not None and not not_reached:
+            self.fix += reasons(self._cluster.operations, self._cluster.problems(), self._service)[1]
         self.hops.append(Hop("listen", f"{text}{suffix}", state))
 
     def _listens(self, flow: Flow) -> bool:

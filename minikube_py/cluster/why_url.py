@@ -12,17 +12,20 @@ import secrets
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-from minikube_py.apimachinery import meta
+from minikube_py.apimachinery import meta, names
 from minikube_py.apimachinery.meta import Key
 from minikube_py.cluster.ingress import answers
 from minikube_py.cluster.probing import Outcome, Probe
 from minikube_py.cluster.targets import UnknownTarget
 from minikube_py.cluster.why import hops_from
 from minikube_py.cluster.why_answer import Hop, Why
+from minikube_py.cluster.why_reasons import reasons
+from minikube_py.cluster.wiring import GRPC_HEADERS, routes
 from minikube_py.cni.types import Flow
 from minikube_py.ingress.explain import Walk, explain, farthest
 from minikube_py.ingress.flavors import flavor
@@ -89,6 +92,10 @@ async def _ask(cluster: "LocalCluster", url: str, parts: SplitResult, *, measure
     if (nobody := _nobody(cluster, walk)) is not None:
         walk = replace(walk, endpoints=(), status=0)
         hops, fix = [nobody], list(_start(cluster, walk))
+    if walk.backend is not None and not walk.endpoints and hops[-1].name == "backend":
+        more_details, more_fix = _behind(cluster, walk.backend)
+        hops[-1] = replace(hops[-1], details=(*hops[-1].details, *more_details))
+        fix += more_fix
     policies: tuple[str, ...] = ()
     denied = False
     if walk.endpoints and not walk.status and (controller := _controller(cluster, walk)):
@@ -108,10 +115,20 @@ async def _ask(cluster: "LocalCluster", url: str, parts: SplitResult, *, measure
         return found
     seen = await _probe(cluster, walk, ip, port, parts)
     real = cluster.fabric.real_address(ip, port)
-    text = f"real GET to {real[0]}:{real[1]}: {_told(seen, hops[-1].text)}"
+    how = "gRPC call" if _is_grpc(cluster, parts) else "GET"
+    text = f"real {how} to {real[0]}:{real[1]}: {_told(seen, hops[-1].text)}"
     outcome = Outcome.CONNECTED if seen.status else Outcome.REFUSED if seen.refused else Outcome.SILENT
     verdict = not seen.status if nobody is not None else _judged(walk, seen, denied=denied)
     return replace(found, probe=Probe(outcome, "127.0.0.1", text), verdict=verdict)
+
+
+def _behind(cluster: "LocalCluster", service: Key) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is wrong with a backend, and what to do: another name is meant, or no pod is ready."""
+    view = cluster.operations
+    if view.get("services", service.name, service.namespace) is not None:
+        return reasons(view, cluster.problems(), service)
+    nearest = names.nearest(service.name, [meta.name(each) for each in view.list("services", service.namespace)])
+    return (), (f"did you mean service {nearest}?",) if nearest else ()
 
 
 def _inside(cluster: "LocalCluster", parts: SplitResult) -> int:
@@ -132,7 +149,11 @@ def _walk(cluster: "LocalCluster", parts: SplitResult, port: int) -> Walk:
     custom = {resource for each in flavors for resource in each.resources}
     resources = {*RESOURCES, *GATEWAY_RESOURCES, *custom}
     sources = Sources((resource, obj) for resource in resources for obj in view.list(resource))
-    walks = [explain(sources, flavors, parts, https_port=cluster.https_port)] if port in _USUAL.values() else []
+    walks = (
+        [explain(sources, flavors, parts, https_port=cluster.https_port, now=datetime.now(UTC))]
+        if port in _USUAL.values()
+        else []
+    )
     gateways = sources.all(GATEWAYS).values()
     if gateways:
         from minikube_py.ingress.gateway.agent import CONTROLLERS
@@ -199,7 +220,9 @@ async def _probe(cluster: "LocalCluster", walk: Walk, ip: str, port: int, parts:
     request_id = secrets.token_hex(16)
     fabric = cluster.fabric
     head = await asyncio.get_running_loop().create_task(
-        _get(*fabric.real_address(ip, port), parts, request_id), name=f"probe {parts.netloc}", context=fabric.context()
+        _get(*fabric.real_address(ip, port), parts, request_id, grpc=_is_grpc(cluster, parts)),
+        name=f"probe {parts.netloc}",
+        context=fabric.context(),
     )
     if head is None:
         return _Seen(refused=True)
@@ -211,7 +234,16 @@ async def _probe(cluster: "LocalCluster", walk: Walk, ip: str, port: int, parts:
     return _Seen(int(match[1]), reason, _endpoint(cluster, walk, request_id))
 
 
-async def _get(ip: str, port: int, parts: SplitResult, request_id: str) -> bytes | None:
+def _is_grpc(cluster: "LocalCluster", parts: SplitResult) -> bool:
+    """Tell whether an Ingress of this host and path says that its backend speaks gRPC."""
+    path = parts.path or "/"
+    same = [each for each in routes(cluster.operations) if each.host in ("", parts.hostname)]
+    fit = [each for each in same if path.startswith(each.called_path)]
+    best = max(fit, key=lambda each: len(each.path), default=None)
+    return best is not None and best.grpc
+
+
+async def _get(ip: str, port: int, parts: SplitResult, request_id: str, *, grpc: bool) -> bytes | None:
     """Return the head of the answer; b"" for none, None if nobody listens.
 
     The rest is read, so that the controller can end its request.
@@ -223,7 +255,9 @@ async def _get(ip: str, port: int, parts: SplitResult, request_id: str) -> bytes
         context.verify_mode = ssl.CERT_NONE
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     host = parts.netloc.rpartition("@")[2]
-    lines = (f"GET {target} HTTP/1.1", f"Host: {host}", "User-Agent: mkpy-why", "Accept: */*", "Connection: close")
+    more = [f"{name}: {value}" for name, value in GRPC_HEADERS.items()] if grpc else ["Accept: */*"]
+    method = "POST" if grpc else "GET"
+    lines = (f"{method} {target} HTTP/1.1", f"Host: {host}", "User-Agent: mkpy-why", *more, "Connection: close")
     request = "".join(f"{line}\r\n" for line in (*lines, f"X-Request-ID: {request_id}")) + "\r\n"
     head = b""
     writer = None

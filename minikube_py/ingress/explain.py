@@ -6,6 +6,7 @@ It asks the same compiled rules as the proxy and runs the same filters, so that 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import SplitResult
 
 from minikube_py.apimachinery import meta, names
@@ -26,8 +27,9 @@ from minikube_py.ingress.rules.backends import compile_table
 from minikube_py.ingress.rules.classes import claim
 from minikube_py.ingress.rules.compile import compile_rules
 from minikube_py.ingress.rules.rules import Rules
-from minikube_py.ingress.rules.sources import INGRESS_CLASSES, INGRESSES, Sources
+from minikube_py.ingress.rules.sources import INGRESS_CLASSES, INGRESSES, SECRETS, Sources
 from minikube_py.ingress.tls.certificates import choose
+from minikube_py.ingress.tls.faults import fault_of
 from minikube_py.ingress.tls.sni import by_host
 
 __all__ = ["Step", "Walk", "answered_here", "explain", "farthest", "nearest_hosts", "to_the_pods"]
@@ -61,6 +63,8 @@ class Walk:
     """By which the controller is reached."""
     pods: tuple[tuple[str, str], ...] = ()
     """Labels of its pods."""
+    backend: Key | None = None
+    """The Service that the rule names; None without a rule."""
 
     @property
     def served(self) -> bool:
@@ -77,15 +81,25 @@ def farthest(walks: Iterable[Walk]) -> Walk:
     return max(walks, key=lambda walk: (walk.matched, not walk.matched and sum(step.ok for step in walk.steps)))
 
 
-def explain(sources: Sources, flavors: Sequence[Flavor], url: SplitResult, *, https_port: int = 443) -> Walk:
-    """Walk with the first controller that has a rule; without one, with the first of them."""
+def explain(
+    sources: Sources,
+    flavors: Sequence[Flavor],
+    url: SplitResult,
+    *,
+    https_port: int = 443,
+    now: datetime | None = None,
+) -> Walk:
+    """Walk with the first controller that has a rule; without one, with the first of them.
+
+    `now` is what certificates are judged by; without it they aren't.
+    """
     if not flavors:
         count = len(sources.all(INGRESSES))
         text = (
             f"no ingress controller runs: {count} Ingress objects do nothing (ingress.controllers in the cluster file)"
         )
         return Walk("", (Step("class", text, False),), status=None)
-    return farthest(_walk(sources, each, url, https_port) for each in flavors)
+    return farthest(_walk(sources, each, url, https_port, now) for each in flavors)
 
 
 def nearest_hosts(host: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -135,20 +149,21 @@ def _named(upstream: Upstream) -> str:
     return f"{upstream.key.namespace}/{upstream.key.service}:{upstream.key.port}{why}"
 
 
-def _walk(sources: Sources, flavor: Flavor, url: SplitResult, https_port: int) -> Walk:
+def _walk(sources: Sources, flavor: Flavor, url: SplitResult, https_port: int, now: datetime | None) -> Walk:
     rules = compile_rules(sources, controller=flavor.controller, defaults=flavor.options, flavor=flavor)
     table = compile_table(rules, sources)
     secure, host = url.scheme == "https", normalize_host(url.netloc.rpartition("@")[2])
     steps = [_class(sources, flavor, rules)]
+    backend: Key | None = None
     passed = by_host(rules.passthrough, host) if secure else None
     if secure:
         own = Step("tls", "passed through, by the server name: the certificate is the pod's own", True)
-        steps.append(own if passed is not None else _certificate(rules, host))
+        steps.append(own if passed is not None else _certificate(rules, host, sources, now))
 
     def ended(status: int | None, *more: Step, endpoints: tuple[Endpoint, ...] = (), fix: tuple[str, ...] = ()) -> Walk:
         service = Key(flavor.namespace, flavor.service)
         labels = tuple(flavor.labels.items())
-        return Walk(flavor.name, (*steps, *more), endpoints, status, fix, service, labels)
+        return Walk(flavor.name, (*steps, *more), endpoints, status, fix, service, labels, backend)
 
     if passed is not None:
         more, endpoints = to_the_pods(table.upstream(passed))
@@ -158,6 +173,7 @@ def _walk(sources: Sources, flavor: Flavor, url: SplitResult, https_port: int) -
         fix = () if table.paths(host) or _named_somewhere(sources, host) else nearest_hosts(host, table.hosts)
         return ended(404, Step("rule", f"404: {found.reason}", False), fix=fix)
     location = found.location
+    backend = Key(found.upstream.key.namespace, found.upstream.key.service)
     steps.append(_rule(rules, location))
     answer = answered_here(location, url, https_port=https_port)
     if answer is not None:
@@ -198,11 +214,18 @@ def _canaries(table: RoutingTable, found: Match) -> list[tuple[str, Upstream]]:
     return others
 
 
-def _certificate(rules: Rules, host: str) -> Step:
+def _certificate(rules: Rules, host: str, sources: Sources, now: datetime | None) -> Step:
     found = choose(rules.tls, host)
-    if found is not None and found.secret is not None:
-        return Step("tls", f"certificate of Secret {found.secret} (one made here, if that can't be used)", True)
-    return Step("tls", "certificate made by the cluster's CA (mkpy ca)", True)
+    if found is None or found.secret is None:
+        return Step("tls", "certificate made by the cluster's CA (mkpy ca)", True)
+    fault = fault_of(sources.get(SECRETS, found.secret), host, now) if now is not None else None
+    if fault is None:
+        return Step("tls", f"certificate of Secret {found.secret}", True)
+    if fault.shown:
+        return Step("tls", f"certificate of Secret {found.secret} all the same: {fault.text}", True)
+    details = ("ingress-nginx shows its own fake certificate then",)
+    text = f"certificate made by the cluster's CA (mkpy ca): Secret {found.secret}: {fault.text}"
+    return Step("tls", text, True, details)
 
 
 def _class(sources: Sources, flavor: Flavor, rules: Rules) -> Step:

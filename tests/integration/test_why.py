@@ -311,3 +311,55 @@ def test_the_command_line(tmp_path: Path) -> None:
         assert "svc/user-api has no port 81" in refused.stderr
     finally:
         mkpy("down", "--all")
+
+
+BROKEN = """
+apiVersion: v1
+kind: Pod
+metadata: {name: lost, labels: {app: lost}}
+spec: {nodeSelector: {disk: ssd}, containers: [{name: c, image: nginx, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: lost}
+spec: {selector: {app: lost}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: front, labels: {app: front}}
+spec: {containers: [{name: c, image: nginx, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: front}
+spec: {selector: {app: front}, ports: [{port: 80, targetPort: 8000}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: site}
+spec:
+  ingressClassName: nginx
+  tls: [{hosts: [site.example], secretName: absent}]
+  rules:
+  - host: site.example
+    http:
+      paths:
+      - {path: /lost, pathType: Prefix, backend: {service: {name: lost, port: {number: 80}}}}
+      - {path: /, pathType: Prefix, backend: {service: {name: fornt, port: {number: 80}}}}
+"""
+
+
+@pytest.mark.minicluster(BROKEN, wait=0)
+def test_the_last_step_names_the_cause_and_the_fix(minicluster: Cluster) -> None:
+    """What is known of the pods behind a Service belongs to the answer, by name as by URL."""
+    minicluster.wait("pod/lost", condition="PodScheduled=False")
+    minicluster.wait("pod/front")
+    by_name = str(minicluster.why("outside", "lost"))
+    assert "pod lost: is not scheduled: " in by_name
+    assert "kubectl label node" in by_name
+    assert "targetPort: 80" in minicluster.why("outside", "front").fix
+    by_url = str(minicluster.why("outside", "https://site.example/lost"))
+    assert "pod lost: is not scheduled: " in by_url
+    secure = minicluster.why("outside", "https://site.example/")
+    assert "did you mean service front?" in secure.fix
+    assert "made by the cluster's CA (mkpy ca): Secret default/absent: it does not exist" in str(secure)
