@@ -133,9 +133,30 @@ def pytest_runtest_call() -> None:
         output.renew()
 
 
+def _leave_out_ours(call: pytest.CallInfo[None]) -> None:
+    """Cut our frames off an error whose message is for the test's author; other errors in them may be our bugs."""
+    error = call.excinfo
+    if error is None or "minikube_py.cluster" not in sys.modules:
+        return
+    from minikube_py.apimachinery.errors import StatusError
+    from minikube_py.cluster.targets import UnknownTarget
+    from minikube_py.cluster.waiting import WaitTimeout
+
+    if not isinstance(error.value, (StatusError, UnknownTarget, WaitTimeout)):
+        return
+    at = error.tb
+    while (below := at.tb_next) is not None:
+        if str(below.tb_frame.f_globals.get("__name__")).partition(".")[0] == "minikube_py":
+            at.tb_next = None
+            error.value.__cause__ = None  # what we caught on the way has our frames, too
+            return
+        at = below
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Add what is wrong in the test's cluster to the report of a failed test."""
+    """Add what is wrong in the test's cluster to the report of a failed test, which ends at the test's own line."""
+    _leave_out_ours(call)
     outcome: Any = yield
     report = outcome.get_result()
     if report.when != "call" or not report.failed:

@@ -17,7 +17,7 @@ from minikube_py.cluster.ingress import addresses
 from minikube_py.cluster.nodes import NodeVerbs
 from minikube_py.cluster.problems import Problem, problems
 from minikube_py.cluster.targets import Target, UnknownTarget, is_ready, kind_named, parse, pod_of, pods_of
-from minikube_py.cluster.urls import Door, Doors, scheme, urls
+from minikube_py.cluster.urls import SYSTEM_NAMESPACES, Door, Doors, scheme, urls
 from minikube_py.cluster.waiting import WORKLOADS, hopeless, not_ready, unready_workloads, until
 from minikube_py.cni.sockdiag import Listening
 from minikube_py.ingress.flavors import flavor
@@ -123,16 +123,19 @@ class LocalCluster(NodeVerbs):
     def failure_report(self) -> list[tuple[str, str]]:
         """Return (title, text) sections for the report of a failed test."""
         found = [str(problem) for problem in self.problems()]
-        pods = [
+        pods = sorted(self.operations.list("pods"), key=lambda pod: meta.namespace(pod) in SYSTEM_NAMESPACES)
+        states = [
             f"{meta.namespace(pod)}/{meta.name(pod)}  {'Ready' if is_ready(pod) else meta.status(pod).get('phase')}  "
             f"{meta.status(pod).get('podIP', '-')}"
-            for pod in self.operations.list("pods")
+            for pod in pods
+            if meta.namespace(pod) not in SYSTEM_NAMESPACES or not is_ready(pod)
         ]
-        denied = [
-            f"{denial.flow.source} -> {denial.flow.destination}:{denial.flow.port}  {denial.verdict.because}"
-            for denial in list(self.fabric.denials)[-20:]
-        ]
-        sections = [("problems", found), ("pods", pods), ("denied by policy", denied)]
+        who = {ip: f"{endpoint} ({ip})" for ip, endpoint in self.gate.policy_set.pods.items()}
+        denied = []
+        for each in list(self.fabric.denials)[-20:]:
+            source, destination = (who.get(ip, ip) for ip in (each.flow.source, each.flow.destination))
+            denied.append(f"{source} -> {destination}:{each.flow.port}  {each.verdict.because}")
+        sections = [("problems", found), ("pods", states), ("denied by policy", denied)]
         return [(title, "\n".join(lines)) for title, lines in sections if lines]
 
     def ca(self) -> str:
