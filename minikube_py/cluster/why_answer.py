@@ -1,11 +1,15 @@
 """The answer to `mkpy why`: the hops of the model, the probe beside them, and whether they agree. Pure."""
 
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 from minikube_py.cluster.probing import Outcome, Probe
 
 __all__ = ["Hop", "Why"]
+
+_WIDEST = 96
+"""Characters of a hop's text on one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +79,13 @@ class Why:
         head = f"{self.source} -> {self.destination} :{self.port}" + ("/UDP" if self.protocol == "UDP" else "")
         broken = self.broken
         verdict = "reachable" if broken is None else "SOMETIMES" if broken.state == "SOME" else "NOT REACHABLE"
-        width = max(64, *(len(hop.text) + 1 for hop in self.hops), len(self.probe.text) + 1 if self.probe else 0)
+        longest = max((len(hop.text) + 1 for hop in self.hops), default=0)
+        width = min(_WIDEST, max(64, longest, len(self.probe.text) + 1 if self.probe else 0))
         found = [f"{head:<{width + 12}} {verdict}"]
         for number, hop in enumerate(self.hops, 1):
-            found.append(f"{number:2} {hop.name:8} {hop.text:<{width}} {hop.state}")
+            first, *more = wrap(hop.text, width, break_long_words=False, break_on_hyphens=False) or [""]
+            found.append(f"{number:2} {hop.name:8} {first:<{width}} {hop.state}")
+            found += (f"{'':11} {line}" for line in more)
             found += (f"              {detail}" for detail in hop.details)
         if self.probe is not None:
             word = {True: "agrees", False: "DISAGREES", None: ""}[self.agrees]
