@@ -37,6 +37,7 @@ async def test_a_port_that_another_program_has_is_waited_for(type_: Any, port: i
     try:
         address = str(node.kubelet.pod_cidr[2])  # .1 is the gateway's
         with socket.socket(socket.AF_INET, type_) as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # others' connections in TIME_WAIT
             taken.bind((address, port))
             if type_ == socket.SOCK_STREAM:
                 taken.listen()
