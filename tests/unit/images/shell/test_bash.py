@@ -74,7 +74,7 @@ BASH = {
     "nobody listens": (
         "exec 3<>/dev/tcp/127.0.0.1/1 || echo failed; (echo > /dev/tcp/127.0.0.1/1) && echo open || echo closed"
     ),
-    "wait for the next": "sleep 0.01 & (exit 3) & wait -n; echo $?; wait; echo $?; wait -n; echo $?",
+    "wait for the next": "sleep 60 & (exit 3) & wait -n; echo $?; kill %1; wait; echo $?; wait -n; echo $?",
     "codes of a pipeline": "false | true | (exit 3); echo ${PIPESTATUS[@]}; true; echo ${PIPESTATUS[0]}",
     "trap ERR": "trap 'echo err $?' ERR; false; true; (exit 3); if false; then :; fi; echo end",
     "a signal ends a wait": ("trap 'echo got' TERM; sleep 5 & (sleep 0.01; kill -TERM $$) & wait %1; echo $?; kill %1"),
