@@ -7,9 +7,9 @@ local                        what people ask of it: apply, wait, scale, kill, lo
   apply, targets, waiting,     how each of that is done
   nodes, urls
 problems, gateway_problems,  what is wrong
-  workload_problems, selection
+  ingress_problems, workload_problems, selection
 why, why_ends, why_answer,   why A reaches B or a URL leads somewhere: models, and probes beside them
-  why_url, probing, reachability
+  why_url, why_reasons, probing, reachability
 wiring, wirecheck            what manifests wire together, and whether it really connects
 caller                       being a pod, for curl, dig and test clients
 state, folder                what is on disk

@@ -1,6 +1,7 @@
 """What people ask of a running cluster: apply, wait, scale, kill, look. For code on the cluster's own loop."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,9 @@ _ACUTE = ("MK202",)
 
 class LocalCluster(NodeVerbs):
     """A running cluster with the verbs that `testing.Cluster` and `mkpy up` offer."""
+
+    _tried: Sequence[tuple[float, float]] = ()
+    """When `wiring` was at work: its own requests are denied, too. Seconds since the epoch."""
 
     # Facts
 
@@ -134,7 +138,9 @@ class LocalCluster(NodeVerbs):
         denied = []
         for each in list(self.fabric.denials)[-20:]:
             source, destination = (who.get(ip, ip) for ip in (each.flow.source, each.flow.destination))
-            denied.append(f"{source} -> {destination}:{each.flow.port}  {each.verdict.because}")
+            tried = any(begun <= each.at <= ended for begun, ended in self._tried)
+            note = "  (while `wiring` tried everything)" if tried else ""
+            denied.append(f"{source} -> {destination}:{each.flow.port}  {each.verdict.because}{note}")
         sections = [("problems", found), ("pods", states), ("denied by policy", denied)]
         return [(title, "\n".join(lines)) for title, lines in sections if lines]
 
@@ -338,7 +344,12 @@ class LocalCluster(NodeVerbs):
         """Return the table of workloads, Services, edges and Ingress rows, each tried; see `cluster.wirecheck`."""
         from minikube_py.cluster.wirecheck import check
 
-        return await check(self)
+        begun = time.time()
+        try:
+            return await check(self)
+        finally:
+            self.fabric.filters.look()
+            self._tried = (*self._tried[-99:], (begun, time.time()))
 
     def denials(self, *, source: str | None = None, since: float = 0.0) -> list[dict[str, Any]]:
         """Return the denials that are still remembered, oldest first; `since` is in seconds since the epoch."""

@@ -147,3 +147,22 @@ def test_the_command_runs_a_folder(tmp_path: Path) -> None:
         answer = json.loads(done.stdout)
         assert answer["findings"] == code
         assert len(answer["services"]) == 2
+
+
+DENYING = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed}
+spec: {podSelector: {}, policyTypes: [Ingress]}
+"""
+
+
+@pytest.mark.minicluster(GOOD.partition("apiVersion: networking")[0], DENYING)
+def test_what_wiring_itself_was_denied_is_marked_in_a_report(minicluster: Cluster) -> None:
+    """Who reads why a test failed isn't sent after requests that no code of theirs made."""
+    minicluster.wiring()
+    report = dict(minicluster.local.failure_report())
+    lines = report["denied by policy"].splitlines()
+    assert lines
+    assert all("(while `wiring` tried everything)" in line for line in lines)
+    assert any("default/front-" in line for line in lines)
