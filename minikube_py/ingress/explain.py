@@ -236,7 +236,7 @@ def _class(sources: Sources, flavor: Flavor, rules: Rules) -> Step:
         if not meta.terminating(each)
         and not (verdict := claim(each, classes, flavor.controller, (flavor.name,))).served
     )
-    counts = {"Ingresses": len(rules.served.intersection(sources.all(INGRESSES)))}
+    counts = {"ingresses": len(rules.served.intersection(sources.all(INGRESSES)))}
     counts |= {each.partition(".")[0]: len(sources.all(each)) for each in flavor.resources if sources.all(each)}
-    text = ", ".join(f"{count} {name}" for name, count in counts.items())
-    return Step("class", f"controller {flavor.name} serves {text}", bool(rules.served), left[:5])
+    text = ", ".join(f"{name}: {count}" for name, count in counts.items())
+    return Step("class", f"controller {flavor.name} ({text})", bool(rules.served), left[:5])

@@ -150,5 +150,5 @@ def test_a_custom_resource_explains_itself() -> None:
     )
     walk = explain(objects, [flavor("traefik")], urlsplit("http://api.test/x"))
     assert walk.served
-    assert walk.steps[0].text == "controller traefik serves 0 Ingresses, 1 ingressroutes"
+    assert walk.steps[0].text == "controller traefik (ingresses: 0, ingressroutes: 1)"
     assert walk.steps[1].text.startswith("IngressRoute default/api: host api.test path /")
