@@ -10,6 +10,8 @@ from minikube_py.apimachinery import errors, meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.apiserver.limitranger import limit_claim, limit_pod
 from minikube_py.client.api import View
+from minikube_py.kinds.ingress import CLASS_ANNOTATION
+from minikube_py.kinds.ingressclass import DEFAULT_CLASS
 from minikube_py.kinds.kind import Kind
 
 __all__ = ["SYSTEM_NAMESPACES", "TOLERATION_SECONDS", "admit", "check_deletion", "check_namespace", "system_namespaces"]
@@ -22,8 +24,6 @@ _SYSTEM_PRIORITIES = {"system-node-critical": 2000001000, "system-cluster-critic
 
 TOLERATION_SECONDS = 300
 """kube-apiserver's --default-not-ready-toleration-seconds and --default-unreachable-toleration-seconds."""
-
-_DEFAULT_INGRESS_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 
 def system_namespaces() -> list[Object]:
@@ -153,12 +153,12 @@ def _tolerations(spec: Object, seconds: int) -> None:
 
 
 def _ingress(obj: Object, view: View) -> None:
-    if meta.spec(obj).get("ingressClassName") or "kubernetes.io/ingress.class" in meta.annotations(obj):
+    if meta.spec(obj).get("ingressClassName") or CLASS_ANNOTATION in meta.annotations(obj):
         return
     classes = [
         found
         for found in view.list("ingressclasses.networking.k8s.io")
-        if meta.annotations(found).get(_DEFAULT_INGRESS_CLASS) == "true"
+        if meta.annotations(found).get(DEFAULT_CLASS) == "true"
     ]
     if classes:
         newest = max(classes, key=lambda found: (found["metadata"].get("creationTimestamp", ""), meta.name(found)))

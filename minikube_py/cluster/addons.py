@@ -10,6 +10,7 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.cni.addresses import Addresses
 from minikube_py.coredns.corefile import default_corefile
 from minikube_py.kinds.clusterconfig import Dns
+from minikube_py.kinds.storageclass import DEFAULT_CLASS
 
 __all__ = [
     "COREDNS_IMAGE",
@@ -35,7 +36,7 @@ def classes() -> list[Object]:
         {
             "apiVersion": "storage.k8s.io/v1",
             "kind": "StorageClass",
-            "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+            "metadata": {"name": "standard", "annotations": {DEFAULT_CLASS: "true"}},
             "provisioner": "k8s.io/minikube-hostpath",
         },
         *(

@@ -6,13 +6,14 @@ A caller has the pod's source address, asks the cluster's DNS with the pod's sea
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import Any
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
 from minikube_py.cluster.urls import Doors, ingress_hosts, real, route_hosts
+from minikube_py.cni.addresses import within
 from minikube_py.cni.resolvconf import ResolvConf, hosts_text, parse_hosts, pod_names, pod_resolv_conf
 from minikube_py.cni.resolver import StubResolver
 
@@ -56,11 +57,7 @@ class Caller:
 
     def inside(self, address: str) -> bool:
         """Tell whether an address is one of the cluster's."""
-        try:
-            ip = IPv4Address(address)
-        except ValueError:
-            return False
-        return any(ip in network for network in self.ranges)
+        return within(address, *self.ranges)
 
 
 def _ranges(facts: Mapping[str, Any]) -> tuple[IPv4Network, ...]:

@@ -21,6 +21,7 @@ from minikube_py.ingress.gateway import provision
 from minikube_py.ingress.gateway import server as gateway_server
 from minikube_py.ingress.gateway.agent import GatewayReconciler
 from minikube_py.ingress.tls.certificates import CertificateAuthority
+from minikube_py.kinds.ingressclass import DEFAULT_CLASS
 
 __all__ = ["absent", "addresses", "agents", "answers", "gateway_class", "objects", "programs"]
 
@@ -29,7 +30,7 @@ def objects(name: str, *, default: bool, replicas: int = 1) -> list[Object]:
     """Return what installs one controller, as its own manifests do."""
     it = flavor(name)
     labels = dict(it.labels)
-    annotations = {"ingressclass.kubernetes.io/is-default-class": "true"} if default else {}
+    annotations = {DEFAULT_CLASS: "true"} if default else {}
     ports = [("http", 80), ("https", 443)]
     service: Object = {
         "type": "LoadBalancer",

@@ -8,6 +8,8 @@ from minikube_py.apimachinery import meta, names
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
 from minikube_py.cluster.workload_problems import Finding, last_event
+from minikube_py.kinds.ingress import class_of
+from minikube_py.kinds.ingressclass import DEFAULT_CLASS
 
 __all__ = ["absent", "backends", "ingress_problems", "unserved"]
 
@@ -27,14 +29,12 @@ def ingress_problems(view: View, now: datetime | None = None) -> Iterator[Findin
 def unserved(view: View, ingress: Object) -> str:
     """Say why no controller serves an Ingress; "" if one does."""
     classes = {meta.name(c): c for c in view.list("ingressclasses.networking.k8s.io")}
-    wanted = meta.spec(ingress).get("ingressClassName") or meta.annotations(ingress).get("kubernetes.io/ingress.class")
+    wanted = class_of(ingress)
     if wanted and wanted not in classes:
         nearest = names.nearest(wanted, classes)
         meant = f"did you mean {nearest}?" if nearest else f"known: {', '.join(sorted(classes)) or 'none'}"
         return f'ingressClassName "{wanted}" does not exist, so no controller serves it; {meant}'
-    if not wanted and not any(
-        meta.annotations(c).get("ingressclass.kubernetes.io/is-default-class") == "true" for c in classes.values()
-    ):
+    if not wanted and not any(meta.annotations(c).get(DEFAULT_CLASS) == "true" for c in classes.values()):
         return "has no ingressClassName and no class is default, so no controller serves it"
     addresses = (meta.status(ingress).get("loadBalancer") or {}).get("ingress")
     event = None if addresses else last_event(view, ingress, "NotServed")

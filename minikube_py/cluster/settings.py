@@ -8,10 +8,9 @@ from minikube_py.apimachinery.meta import Object
 from minikube_py.kinds.check import for_kubectl
 from minikube_py.kinds.clusterconfig import API_VERSION, INGRESS_CONTROLLERS, ClusterConfig, ConfigError
 from minikube_py.kinds.controllerkinds import GROUPS
+from minikube_py.kinds.ingress import class_of
 
 __all__ = ["InvalidConfig", "settings"]
-
-_CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 
 
 class InvalidConfig(Exception):
@@ -54,11 +53,7 @@ def _asked(objects: Sequence[Object]) -> list[str]:
     Not those whose class or kinds a manifest brings along: somebody installs the real thing, or a stand-in.
     """
     made = {meta.name(obj) for obj in objects if obj.get("kind") == "IngressClass"}
-    wanted = {
-        meta.spec(obj).get("ingressClassName") or meta.annotations(obj).get(_CLASS_ANNOTATION)
-        for obj in objects
-        if obj.get("kind") == "Ingress"
-    }
+    wanted = {class_of(obj) for obj in objects if obj.get("kind") == "Ingress"}
     brought = {meta.spec(obj).get("group") for obj in objects if obj.get("kind") == "CustomResourceDefinition"}
     groups = {meta.group_of(str(obj.get("apiVersion") or "")) for obj in objects} - brought
     wanted |= {controller for group, controller in GROUPS.items() if group in groups}

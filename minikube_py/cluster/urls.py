@@ -10,6 +10,7 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.client.api import View
 from minikube_py.cluster.ingress_problems import backends, unserved
+from minikube_py.kinds.ingress import class_of
 
 __all__ = [
     "SYSTEM_NAMESPACES",
@@ -70,14 +71,12 @@ class Doors:
         return cls(Door("127.0.0.1", *ports), given["address"], facts["low_port_offset"])
 
     def of(self, ingress: Object) -> Door:
-        """Return where an Ingress (or a Gateway) is reached: at the address in its status.
+        """Return where an Ingress is reached: at the address in its status.
 
         The first controller's has a door, which also stands in as long as no controller has written a status.
         """
-        status = meta.status(ingress)
-        entries = status.get("addresses") or (status.get("loadBalancer") or {}).get("ingress") or ()
-        for entry in entries:
-            ip = entry.get("ip") or entry.get("value")
+        for entry in (meta.status(ingress).get("loadBalancer") or {}).get("ingress") or ():
+            ip = entry.get("ip")
             if ip and ip != self.address:
                 return Door(ip, real(80, self.offset), real(443, self.offset))
         return self.first
@@ -213,7 +212,7 @@ def _ingress_urls(view: View, doors: Doors) -> Iterator[dict[str, str]]:
 def _wrong(view: View, ingress: Object, host: str, path: str) -> str:
     """Say why a row's address answers with an error; "" if nothing is known against it."""
     if unserved(view, ingress):
-        class_ = meta.spec(ingress).get("ingressClassName")
+        class_ = class_of(ingress)
         return f"404: no controller serves class {class_}" if class_ else "404: it has no class"
     for service in backends(ingress, host, path):
         if view.get("services", service["name"], meta.namespace(ingress)) is None:

@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 from typing import Self
 
-__all__ = ["AddressRangeTaken", "Addresses", "RangeLock", "is_ipv4", "lease_slice"]
+__all__ = ["AddressRangeTaken", "Addresses", "RangeLock", "is_ipv4", "lease_slice", "within"]
 
 _SLICES = tuple(chain(range(128, 200), range(20, 90)))
 """Second octets of slices 1, 2, …: clear of slice 0 and of 127.0.0.0/16, where other programs live."""
@@ -37,7 +37,8 @@ def is_ipv4(text: str) -> bool:
     return True
 
 
-def _within(address: str, *ranges: IPv4Network) -> bool:
+def within(address: str, *ranges: IPv4Network) -> bool:
+    """Tell whether a text is an address in one of the ranges; a name is in none."""
     try:
         ip = IPv4Address(address)
     except ValueError:
@@ -97,15 +98,15 @@ class Addresses:
 
     def is_pod(self, address: str) -> bool:
         """Tell whether an address lies in the pods' range."""
-        return _within(address, self.pods)
+        return within(address, self.pods)
 
     def contains(self, address: str) -> bool:
         """Tell whether an address is one of this cluster's own."""
-        return _within(address, self.pods, self.services, self.nodes, self.load_balancers)
+        return within(address, self.pods, self.services, self.nodes, self.load_balancers)
 
     def is_service(self, address: str) -> bool:
         """Tell whether an address is a Service's: a cluster IP or a load balancer's."""
-        return _within(address, self.services, self.load_balancers)
+        return within(address, self.services, self.load_balancers)
 
 
 class RangeLock:

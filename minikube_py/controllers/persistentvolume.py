@@ -14,6 +14,7 @@ from minikube_py.apimachinery.meta import Key, Object
 from minikube_py.apimachinery.quantities import quantity
 from minikube_py.client import Action, Create, Delete, Emit, Event, Soon, Update, UpdateStatus, View
 from minikube_py.client.api import Change
+from minikube_py.kinds.storageclass import DEFAULT_CLASS
 
 __all__ = ["PersistentVolumeController"]
 
@@ -22,7 +23,7 @@ _VOLUMES = "persistentvolumes"
 _CLASSES = "storageclasses.storage.k8s.io"
 _STANDARD = "standard"
 """The class that every cluster has, whether or not an object says so."""
-_IS_DEFAULT = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
+_IS_DEFAULT = (DEFAULT_CLASS, "storageclass.beta.kubernetes.io/is-default-class")
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
 _PROVISIONER = "k8s.io/minikube-hostpath"
 

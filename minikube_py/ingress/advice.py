@@ -12,7 +12,7 @@ from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
 from minikube_py.ingress.flavors import NAMES, flavor
 from minikube_py.ingress.rules.sources import Sources
-from minikube_py.kinds.ingress import CLASS_ANNOTATION, KIND
+from minikube_py.kinds.ingress import KIND, class_of
 from minikube_py.kinds.registry import Registry
 
 __all__ = ["advise"]
@@ -28,7 +28,7 @@ def _unknown(controllers: Sequence[str], ingress: Object) -> Iterator[tuple[str,
     annotations = meta.annotations(ingress)
     if not any("/" in name for name in annotations):
         return
-    asked = meta.spec(ingress).get("ingressClassName") or annotations.get(CLASS_ANNOTATION)
+    asked = class_of(ingress)
     it = flavor(asked if asked in controllers else controllers[0])
     for sentence in it.read(ingress, Sources(), it.options).unknown:
         name, _, rest = sentence.partition(" ")

@@ -10,12 +10,17 @@ from minikube_py.kinds import rules, workload
 from minikube_py.kinds.kind import Column, Kind
 from minikube_py.kinds.tables import AGE, NAME, age
 
-__all__ = ["CLASS_ANNOTATION", "KIND"]
+__all__ = ["CLASS_ANNOTATION", "KIND", "class_of"]
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 _BAD_SEQUENCES = ("//", "/./", "/../", "%2f", "%2F")
 _BAD_SUFFIXES = ("/..", "/.")
 _PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
+
+
+def class_of(ingress: Object) -> str:
+    """Return the class that an Ingress asks for, by its field or by the older annotation; "" if it names none."""
+    return meta.spec(ingress).get("ingressClassName") or meta.annotations(ingress).get(CLASS_ANNOTATION) or ""
 
 
 def prepare(ingress: Object, old: Object | None) -> None:
@@ -131,7 +136,7 @@ def _backend(backend: Mapping[str, Any], at: str) -> rules.Errors:
 
 def row(ingress: Object, now: float) -> list[Any]:
     spec = meta.spec(ingress)
-    class_name = spec.get("ingressClassName") or meta.annotations(ingress).get(CLASS_ANNOTATION) or "<none>"
+    class_name = class_of(ingress) or "<none>"
     hosts = [str(rule["host"]) for rule in spec.get("rules") or () if rule.get("host")]
     shown = ",".join(hosts[:3]) + (f" + {len(hosts) - 3} more..." if len(hosts) > 3 else "")
     points = (meta.status(ingress).get("loadBalancer") or {}).get("ingress") or ()

@@ -8,7 +8,10 @@ from minikube_py.kinds import rules
 from minikube_py.kinds.kind import Column, Kind
 from minikube_py.kinds.tables import AGE, NAME, age
 
-__all__ = ["KIND"]
+__all__ = ["DEFAULT_CLASS", "KIND"]
+
+DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
+"""Annotation: "true" on the class of Ingresses that name none."""
 
 
 @rules.collected

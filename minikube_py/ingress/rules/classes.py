@@ -15,11 +15,10 @@ from msgspec import Struct
 
 from minikube_py.apimachinery import meta
 from minikube_py.apimachinery.meta import Object
+from minikube_py.kinds.ingress import CLASS_ANNOTATION
+from minikube_py.kinds.ingressclass import DEFAULT_CLASS
 
-__all__ = ["CLASS_ANNOTATION", "DEFAULT_ANNOTATION", "Claim", "claim"]
-
-CLASS_ANNOTATION = "kubernetes.io/ingress.class"
-DEFAULT_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
+__all__ = ["Claim", "claim"]
 
 
 class Claim(Struct, frozen=True):
@@ -53,7 +52,7 @@ def claim(ingress: Object, classes: Iterable[Object], controller: str, names: It
             f'annotation {CLASS_ANNOTATION} "{annotated}" names another controller',
             orphan=annotated not in by_name,
         )
-    defaults = sorted(n for n, each in by_name.items() if meta.annotations(each).get(DEFAULT_ANNOTATION) == "true")
+    defaults = sorted(n for n, each in by_name.items() if meta.annotations(each).get(DEFAULT_CLASS) == "true")
     if any(name in ours for name in defaults):
         return Claim(True, f'default IngressClass "{next(name for name in defaults if name in ours)}"')
     if defaults:
